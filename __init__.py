@@ -1,0 +1,32 @@
+"""Quintet: language models that improve themselves, and can prove it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quintet.agents.roles import Episode, EpisodeRole, RoundRole
+    from quintet.graph.loop import Loop
+    from quintet.graph.settings import Settings
+    from quintet.tasks.family import TaskFamily
+
+__version__ = "0.1.0"
+__all__ = ["Episode", "EpisodeRole", "Loop", "RoundRole", "Settings", "TaskFamily"]
+
+_HOMES = {
+    "Episode": "quintet.agents.roles",
+    "EpisodeRole": "quintet.agents.roles",
+    "Loop": "quintet.graph.loop",
+    "RoundRole": "quintet.agents.roles",
+    "Settings": "quintet.graph.settings",
+    "TaskFamily": "quintet.tasks.family",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import quintet` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'quintet' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

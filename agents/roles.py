@@ -1,0 +1,375 @@
+"""The two kinds of role: one speaks in the conversation about a task, the other acts once a round."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
+
+from pydantic import BaseModel, ValidationError
+from quintet.agents.errors import AgentError
+from quintet.agents.settings import RoleSettings
+from quintet.agents.table import Episode, Round, Table
+from quintet.records import Completion, Message, Record, Verdict, digest
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.outputs import LLMResult
+
+GROUP = "quintet.roles"
+"""The entry-point group through which an installed package brings roles to the table."""
+
+Said = Record | BaseModel | Iterable[Record] | None
+"""What an act may return: records, a reply of the role's own model, or nothing."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A model's answer to a role: n completions, of one call or of several."""
+
+    completions: tuple[Completion, ...]
+    calls: tuple[str, ...]
+    """Id of the recorded call that each completion is of."""
+    samples: tuple[int, ...]
+    """Its place among that call's completions."""
+
+    @property
+    def call(self) -> str:
+        """Id of the first call."""
+        return self.calls[0]
+
+
+class Role:
+    """A chair at the table: a persona, words in a template, and an act."""
+
+    name: ClassVar[str] = ""
+    """How the table calls it; the class name in snake case unless said otherwise."""
+    after: ClassVar[str] = "critic"
+    """The role it speaks after."""
+    persona: ClassVar[str] = ""
+    """Who it is: its system message."""
+    reply: ClassVar[type[BaseModel] | None] = None
+    """What it answers: decoding is constrained to this model; `None` is free text."""
+    template: ClassVar[str | None] = None
+    """Its words: a Jinja template or the path of one; `None` looks for `NAME.jinja` beside the class."""
+
+    builtin: ClassVar[bool] = False
+    """Whether the lifecycle cannot do without it: its failure then ends the run instead of being noted."""
+    joined: bool = False
+    """Whether it joined the five, by argument or by entry point."""
+    table: Table
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def sit(self, table: Table) -> Self:
+        """A copy of this role that sits at a table; one role may so serve several loops."""
+        seated = copy.copy(self)
+        seated.table = table
+        return seated
+
+    @property
+    def settings(self) -> RoleSettings:
+        """This role's settings at the table."""
+        return self.table.settings.of(self.name)
+
+    async def ask(self, scene: Episode | Round, **words: Any) -> Any:
+        """Ask once; the answer as the role's reply model, or as text if it has none.
+
+        Args:
+            scene: The episode or round this is said in.
+            words: Further variables of the template.
+
+        Raises:
+            AgentError: There is no answer, or it is not such a reply.
+        """
+        text = (await self.call(scene, **words)).completions[0].text
+        if self.reply is None:
+            return text
+        try:
+            return self.reply.model_validate_json(json_in(text))
+        except ValidationError as error:
+            raise AgentError(f"role {self.name!r} answered nonsense: {error.errors()[0]['msg']}") from None
+
+    async def call(
+        self,
+        scene: Episode | Round,
+        *,
+        n: int = 1,
+        about: str = "",
+        history: Sequence[Message] = (),
+        reply: type[BaseModel] | None = None,
+        **words: Any,
+    ) -> Answered:
+        """Render the role's words and call its chat model, under its adapter; the call is recorded.
+
+        Args:
+            scene: The episode or round this is said in; templates see it as `scene`.
+            n: Completions wanted.
+            about: Tells several questions of one role, task and turn apart; it goes into the seed.
+            history: Messages between persona and question.
+            reply: Constrains decoding to this model; by default the class's own.
+            words: Further variables of the template.
+
+        Returns:
+            The call's id and its completions.
+
+        Raises:
+            AgentError: The model gave no answer.
+        """
+        settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
+        text = self.render(scene=scene, **words)
+        task, turn, number, adapter = _where(scene)
+        options: dict[str, Any] = {}
+        if is_served(model):
+            options = {
+                "n": n,
+                "temperature": settings.temperature,
+                "top_k": settings.top_k,
+                "max_tokens": settings.max_tokens,
+                "seed": digest((self.table.seed, number, self.name, task, turn, about)),
+                "adapter": adapter,
+            }
+            if reply is not None:
+                options["schema"] = reply.model_json_schema()
+        elif reply is not None:
+            text += f"\n\nAnswer with JSON of this schema and nothing else: {json.dumps(reply.model_json_schema())}"
+        messages = [*self.opening(), *history, Message(role="user", content=text)]
+        metadata = {"role": self.name, "round": number, "task": task, "turn": turn}
+        # A model that Quintet does not serve is not known to give several completions at once: it is asked n times.
+        times = 1 if is_served(model) else n
+        answers = []
+        for sample in range(times):
+            identity = (metadata, about, sample, [dict(message) for message in messages])
+            request = digest(identity)
+            result = await model.agenerate(
+                [[to_langchain(message) for message in messages]],
+                callbacks=[self.table.recorder],
+                metadata={**metadata, "request": request},
+                **options,
+            )
+            answers.append(answered(result, request))
+        return Answered(
+            completions=tuple(completion for answer in answers for completion in answer.completions),
+            calls=tuple(call for answer in answers for call in answer.calls),
+            samples=tuple(sample for answer in answers for sample in answer.samples),
+        )
+
+    def opening(self) -> tuple[Message, ...]:
+        """The system message with the role's persona, if it has one."""
+        persona = self.persona if self.settings.persona is None else self.settings.persona
+        return (Message(role="system", content=persona),) if persona else ()
+
+    def render(self, **words: Any) -> str:
+        """The role's words with the variables filled in.
+
+        Raises:
+            AgentError: The template is not one, or names a variable that is not there.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return _template(self.words()).render(role=self, **words).strip()
+        except TemplateError as error:
+            raise AgentError(f"template of role {self.name!r}: {error}") from error
+
+    def words(self) -> str:
+        """The template's text: from the settings, the class, or the file beside the class."""
+        given = self.settings.template or self.template
+        if given is None:
+            return _template_beside(type(self)).read_text(encoding="utf-8")
+        if given.endswith((".jinja", ".j2", ".txt")):
+            path = Path(given)
+            if not path.is_absolute() and not path.exists():
+                path = Path(inspect.getfile(type(self))).parent / path
+            if not path.exists():
+                raise AgentError(f"template of role {self.name!r}: no file {given}")
+            return path.read_text(encoding="utf-8")
+        return given
+
+
+class EpisodeRole(Role):
+    """A role that speaks in the conversation about one task."""
+
+    async def act(self, episode: Episode) -> Said:
+        """Speak once in this turn; unless overridden, ask and return the reply.
+
+        Returns:
+            A reply model (kept at `episode.replies[name]`; a `verdict` field routes), records, or nothing.
+        """
+        return await self.ask(episode)  # type: ignore[no-any-return]
+
+
+class RoundRole(Role):
+    """A role that acts once a round."""
+
+    after: ClassVar[str] = "curator"
+
+    async def act(self, round: Round) -> Said:
+        """Act once in this round; what it returns is as for an episode role."""
+        return await self.ask(round)  # type: ignore[no-any-return]
+
+
+def verdict_of(said: BaseModel) -> Verdict | None:
+    """The verdict that a reply carries, if any."""
+    verdict = getattr(said, "verdict", None)
+    return verdict if verdict in get_args(Verdict) else None
+
+
+def plugged_in() -> list[Role]:
+    """Roles that installed packages bring by entry point.
+
+    Raises:
+        AgentError: An entry point does not load, or is no role.
+    """
+    roles: list[Role] = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found = entry.load()
+        except Exception as error:
+            raise AgentError(f"entry point {entry.name} = {entry.value} ({GROUP}) does not load: {error}") from error
+        role = found() if isinstance(found, type) else found
+        if not isinstance(role, EpisodeRole | RoundRole):
+            raise AgentError(f"entry point {entry.name} = {entry.value} ({GROUP}) is no EpisodeRole or RoundRole")
+        roles.append(role)
+    return roles
+
+
+def load_role(given: str) -> Role:
+    """The role that `FILE.py:CLASS` names.
+
+    Raises:
+        AgentError: There is no such file or class, or it is no role.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    file, colon, name = given.rpartition(":")
+    path = Path(file)
+    if not colon or not path.is_file():
+        raise AgentError(f"--role {given}: expected FILE.py:CLASS, and {file or given} is no file")
+    spec = spec_from_file_location(f"quintet_role_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise AgentError(f"--role {given}: {path} is no Python file")
+    module = module_from_spec(spec)
+    # Registered, so that classes defined there can be found again by their module's name.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise AgentError(f"--role {given}: {path} does not load: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, EpisodeRole | RoundRole)):
+        raise AgentError(f"--role {given}: {path} has no EpisodeRole or RoundRole called {name}")
+    return found()
+
+
+def seating(builtin: Sequence[Role], joined: Sequence[Role]) -> list[Role]:
+    """All roles in speaking order: each joined role after the one that it names.
+
+    Raises:
+        AgentError: A name is taken, or a role wants to sit after one that is not there.
+    """
+    order = list(builtin)
+    waiting = list(joined)
+    while waiting:
+        seats = [role.name for role in order]
+        role = next((role for role in waiting if role.after in seats), None)
+        if role is None:
+            lost = waiting[0]
+            raise AgentError(f"role {lost.name!r} speaks after {lost.after!r}, but only {', '.join(seats)} are there")
+        if role.name in seats:
+            raise AgentError(f"two roles are called {role.name!r}; give one another `name`")
+        waiting.remove(role)
+        place = seats.index(role.after) + 1
+        while place < len(order) and order[place].after == role.after and order[place] in joined:
+            place += 1
+        order.insert(place, role)
+    return order
+
+
+def to_langchain(message: Message) -> Any:
+    """A record's message as a LangChain message."""
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+    return kinds[message.role](content=message.content)
+
+
+def answered(result: LLMResult, request: str) -> Answered:
+    """What a chat model's result says.
+
+    Args:
+        result: Of one prompt.
+        request: The request's hash, where the model does not name one itself.
+
+    Raises:
+        AgentError: It holds no completion.
+    """
+    output = result.llm_output or {}
+    generations = result.generations[0] if result.generations else []
+    if not generations:
+        raise AgentError(f"the model gave no answer: {output.get('error') or 'no completion'}")
+    completions = []
+    for generation in generations:
+        info = generation.generation_info or {}
+        known = {key: info[key] for key in ("tokens", "logprobs", "behaviour_logprobs", "finish") if key in info}
+        completions.append(Completion(text=generation.text, **known))
+    number = len(completions)
+    call = call_id(output.get("request", request))
+    return Answered(tuple(completions), (call,) * number, tuple(range(number)))
+
+
+def call_id(request: str) -> str:
+    """The id under which a request's call is recorded."""
+    return f"call-{digest({'request': request})[:16]}"
+
+
+def json_in(text: str) -> str:
+    """The JSON object in a text that may have words or a code fence around it."""
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if 0 <= start < end else text
+
+
+def is_served(model: BaseChatModel) -> bool:
+    """Whether Quintet serves this model, so that it takes adapters, seeds and schemas."""
+    return hasattr(model, "waves")
+
+
+@lru_cache(maxsize=64)
+def _template(words: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    # Prompts are text, not HTML: nothing is to be escaped.
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    return environment.from_string(words)
+
+
+def _where(scene: Episode | Round) -> tuple[str | None, int, int, str]:
+    """Task, turn, round and adapter of a scene."""
+    if isinstance(scene, Episode):
+        return scene.task.id, scene.turn, scene.round, scene.adapter
+    return None, 0, scene.number, scene.incumbent
+
+
+def _template_beside(role: type[Role]) -> Path:
+    for owner in role.__mro__:
+        if not issubclass(owner, Role) or owner in (Role, EpisodeRole, RoundRole):
+            continue
+        folder = Path(inspect.getfile(owner)).parent
+        for path in (folder / f"{role.name}.jinja", folder / "templates" / f"{role.name}.jinja"):
+            if path.exists():
+                return path
+    if issubclass(role, EpisodeRole):
+        return Path(__file__).parent / "templates" / "episode.jinja"
+    return Path(__file__).parent / "templates" / "round.jinja"

@@ -1,0 +1,115 @@
+"""Settings of the five players, and of any role that joins them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from quintet.records import Part
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class RoleSettings(Part):
+    """What every role has."""
+
+    persona: str | None = None
+    """Replaces the role's persona (its system message); `None` keeps the class's own."""
+    template: str | None = None
+    """Replaces the role's words: a Jinja template, or the path of one; `None` keeps the class's own."""
+    temperature: float = Field(0.8, ge=0)
+    """Sampling temperature; 0 is greedy. A small model babbles at 1."""
+    top_k: int = Field(20, ge=0)
+    """Sample among the k likeliest tokens; 0 is all of them."""
+    max_tokens: int = Field(48, gt=0)
+    """Longest reply, in tokens."""
+    seconds: float = Field(900.0, gt=0)
+    """Longest time for one act, waiting for the wave included; past it the reply is lost, not the round."""
+
+
+class ProposerSettings(RoleSettings):
+    """Settings of the proposer."""
+
+    families: tuple[str, ...] = ("chain_sum", "products", "gcd")
+    """Task families to train on."""
+    tasks: int = Field(32, gt=0)
+    """Tasks drawn for each family and round, at its present level."""
+    invented: int = Field(6, ge=0)
+    """Proposals asked of the model for each family and round, besides the drawn ones."""
+    temperature: float = Field(1.0, ge=0)
+    """Higher than the solver's: the schema keeps the form, and variety is wanted."""
+
+
+class SolverSettings(RoleSettings):
+    """Settings of the solver."""
+
+    samples: int = Field(8, gt=0)
+    """First attempts at a task (k). More find right answers to harder tasks, at a cost in proportion."""
+    turns: int = Field(2, gt=0)
+    """Turns of an episode: 1 is a first attempt only, each further one a revision."""
+    revise: int = Field(1, ge=0)
+    """Failed attempts revised per task and turn."""
+    revise_below: Share = 0.5
+    """Revise only where a smaller share of first attempts was right: elsewhere there is enough to learn from."""
+    exemplars: int = Field(1, ge=0)
+    """Own verified attempts at other tasks recalled for a revision."""
+    lessons: int = Field(1, ge=0)
+    """Lessons recalled for a revision."""
+    recall_at_first: bool = False
+    """Whether first attempts of training episodes recall too."""
+
+
+class CriticSettings(RoleSettings):
+    """Settings of the critic."""
+
+    temperature: float = Field(0.0, ge=0)
+    """Greedy: advice gains nothing from variety."""
+    max_tokens: int = Field(40, gt=0)
+    """Longest feedback, its JSON braces included."""
+
+
+class CuratorSettings(RoleSettings):
+    """Settings of the curator."""
+
+    rows_per_task: int = Field(4, gt=0)
+    """Most rows from one task, so that easy tasks do not crowd out hard ones."""
+    row_budget: int = Field(400, gt=0)
+    """Most rows in a round; the hardest and newest tasks come first."""
+    easy: Share = 1.0
+    """Tasks whose pass rate is above this teach nothing more and give no rows; 1 keeps all."""
+    longest: int = Field(48, gt=0)
+    """Longest completion worth learning, in tokens."""
+    duplicate_distance: float = Field(0.02, ge=0)
+    """Free-text tasks closer than this (cosine) to a remembered one are near-duplicates."""
+
+
+class TrainerSettings(RoleSettings):
+    """Settings of the trainer as a role; how it trains stands under `training`."""
+
+    least_rows: int = Field(8, gt=0)
+    """Fewer rows than this are not worth a training."""
+    row_budget: int = Field(1600, gt=0)
+    """Most rows of one training, the newest; it bounds its time."""
+
+
+class AgentSettings(Part):
+    """The players' settings, a section each."""
+
+    proposer: ProposerSettings = ProposerSettings()
+    """Sets tasks."""
+    solver: SolverSettings = SolverSettings()
+    """Attempts them."""
+    critic: CriticSettings = CriticSettings()
+    """Judges the attempts."""
+    curator: CuratorSettings = CuratorSettings()
+    """Selects what is worth learning."""
+    trainer: TrainerSettings = TrainerSettings()
+    """Turns rows into an adapter."""
+    roles: dict[str, RoleSettings] = Field(default_factory=dict)
+    """Settings of roles that joined, by name."""
+
+    def of(self, role: str) -> RoleSettings:
+        """The settings of a role, built-in or joined."""
+        if role in type(self).model_fields and role != "roles":
+            return getattr(self, role)  # type: ignore[no-any-return]
+        return self.roles.get(role, RoleSettings(max_tokens=96))

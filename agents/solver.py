@@ -1,0 +1,129 @@
+"""The solver attempts a task, and revises what failed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from quintet.agents.roles import Answered, EpisodeRole
+from quintet.agents.settings import SolverSettings
+from quintet.agents.table import Episode, Table
+from quintet.records import Attempt, Lesson, Message, Recall, Recalled, Record, Row, Task
+
+
+class Solver(EpisodeRole):
+    """Attempts a task k times; then revises failed attempts with the critic's feedback and its memory."""
+
+    after: ClassVar[str] = ""
+    persona: ClassVar[str] = "You solve short problems."
+
+    @property
+    def settings(self) -> SolverSettings:
+        """The solver's settings."""
+        return self.table.settings.solver
+
+    def prompt(self, task: Task) -> tuple[Message, ...]:
+        """The messages of a first attempt without memory: what evaluation asks and what rows are trained on."""
+        return (*self.opening(), Message(role="user", content=self.render(**self._first_words(task))))
+
+    def _first_words(self, task: Task) -> dict[str, Any]:
+        family = self.table.examiner.families[task.family]
+        return {"ask": family.ask(task.question), "lessons": [], "feedback": []}
+
+    async def act(self, episode: Episode) -> list[Record]:
+        """K first attempts, or a revision of each attempt that the table wants revised."""
+        if episode.turn == 0:
+            return await self._first(episode)
+        said: list[Record] = []
+        # `episode.turn` is this turn already; what is to be revised belongs to the last one.
+        for attempt in episode.attempts:
+            if attempt.turn == episode.turn - 1 and attempt.id in episode.revising:
+                said.extend(await self._revise(episode, attempt))
+        return said
+
+    async def _first(self, episode: Episode) -> list[Record]:
+        settings = self.settings
+        recall, history = None, []
+        if settings.recall_at_first:
+            recall, memories = await self._recall(episode, settings.exemplars, 0)
+            history = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
+        said = await self.call(episode, n=settings.samples, history=history, **self._first_words(episode.task))
+        attempts = self._attempts(episode, said, None)
+        return [*([recall] if recall else []), *attempts]
+
+    async def _revise(self, episode: Episode, failed: Attempt) -> list[Record]:
+        settings = self.settings
+        recall, memories = await self._recall(episode, settings.exemplars, settings.lessons)
+        lessons = [memory.text for memory in memories if isinstance(memory, Lesson)]
+        shown = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
+        history = [
+            *shown,
+            Message(role="user", content=self.render(**self._first_words(episode.task))),
+            Message(role="assistant", content=failed.text),
+        ]
+        feedback = [episode.critiques[failed.id].feedback] if failed.id in episode.critiques else []
+        said = await self.call(
+            episode,
+            about=failed.id,
+            history=history,
+            ask="",
+            lessons=lessons,
+            feedback=[*feedback, *(str(reply) for reply in episode.replies.values())],
+        )
+        attempts = self._attempts(episode, said, failed.id)
+        return [*([recall] if recall else []), *attempts]
+
+    def _attempts(self, episode: Episode, said: Answered, revises: str | None) -> list[Attempt]:
+        family = self.table.examiner.families[episode.task.family]
+        attempts = []
+        for completion, call, sample in zip(said.completions, said.calls, said.samples, strict=True):
+            found = family.extract(completion.text)
+            attempts.append(
+                Attempt(
+                    round=episode.round,
+                    task=episode.task.id,
+                    call=call,
+                    sample=sample,
+                    turn=episode.turn,
+                    revises=revises,
+                    adapter=episode.adapter,
+                    text=completion.text,
+                    answer=found.lenient,
+                    strict_answer=found.strict,
+                )
+            )
+        return attempts
+
+    async def _recall(self, episode: Episode, exemplars: int, lessons: int) -> tuple[Recall | None, list[Record]]:
+        found: list[tuple[Record, float]] = []
+        for kind, count in ((Row, exemplars), (Lesson, lessons)):
+            if count:
+                # A row or lesson of this very task would show its answer.
+                found += await self.table.memory.recall(
+                    episode.question,
+                    kind,
+                    before=episode.round,
+                    family=episode.task.family,
+                    count=count,
+                    exclude=[episode.task.id],
+                )
+        if not found:
+            return None, []
+        recall = Recall(
+            round=episode.round,
+            role=self.name,
+            task=episode.task.id,
+            turn=episode.turn,
+            query=episode.question,
+            items=tuple(Recalled(id=memory.id, distance=round(distance, 6)) for memory, distance in found),
+            sources=tuple(memory.id for memory, _ in found),
+        )
+        return recall, [memory for memory, _ in found]
+
+
+def _shown(table: Table, row: Row) -> list[Message]:
+    """A row as a worked exemplar: its question and the model's own verified answer."""
+    task = table.ledger.get(row.task)
+    if not isinstance(task, Task):
+        return []
+    question = table.examiner.families[task.family].ask(task.question)
+    return [Message(role="user", content=question), Message(role="assistant", content=row.completion)]

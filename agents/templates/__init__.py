@@ -1,0 +1,1 @@
+"""The roles' words, one Jinja template a role."""

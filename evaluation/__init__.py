@@ -1,0 +1,1 @@
+"""Suites, paired tests, the gate and the monitors."""

@@ -1,0 +1,1 @@
+"""The LangGraph state machines, the composed settings, running and resuming."""

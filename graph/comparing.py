@@ -1,0 +1,107 @@
+"""Evaluates an adapter on a suite of a run, or two of them paired on the same items."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+from quintet.evaluation.evaluate import Score, score
+from quintet.evaluation.gate import Comparison, compare
+from quintet.graph.errors import LoopError
+from quintet.graph.lifecycle import Context
+from quintet.graph.loop import Loop
+from quintet.graph.opening import opened
+from quintet.memory.workspace import Workspace
+from quintet.records import BASE, Adapter, Evaluation, Opening, Suite, Task
+
+
+class Compared(BaseModel):
+    """One or two adapters on a suite."""
+
+    run: str
+    suite: Suite
+    scores: dict[str, Score]
+    """By adapter."""
+    comparison: Comparison | None = None
+    """The second adapter against the first."""
+
+    def text(self) -> str:
+        """The same for people."""
+        lines = [f"{self.suite} suite of {self.run}"]
+        for adapter, found in self.scores.items():
+            share = f"{100 * found.correct / found.n:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+            lines.append(f"  {adapter}: {found.correct}/{found.n} right, {share}; strict {found.strict}/{found.n}")
+        if self.comparison:
+            c = self.comparison
+            interval = f"[{100 * c.low:+.1f}, {100 * c.high:+.1f}]"
+            lines.append(
+                f"  {100 * c.effect:+.1f} points {interval}: {c.won} items won, {c.lost} lost, p = {c.p_value:.2g}"
+            )
+        return "\n".join(lines)
+
+
+def compare_adapters(
+    workspace: Path, run: str | None, suite: Suite, adapters: Sequence[str], round: int = 1
+) -> Compared:
+    """Evaluate adapters on a suite of a run; what the ledger holds already is not asked again.
+
+    Args:
+        workspace: Where the run lies.
+        run: Whose suites and model; the newest if `None`.
+        suite: Which suite. The final one counts as opened by this.
+        adapters: One or two adapter ids, or `base`.
+        round: Whose gate, for the gate suite.
+
+    Raises:
+        LoopError: The run has no such adapter.
+    """
+    return asyncio.run(_compare(workspace, run, suite, adapters, round))
+
+
+async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Sequence[str], round: int) -> Compared:
+    place, loop = Workspace(workspace), Loop.resume(run, workspace)
+    with contextlib.ExitStack() as stack:
+        ledgers = stack.enter_context(place.ledger())
+        ledger = ledgers.run(loop.run_name)
+        stack.enter_context(place.claim(ledger.run))
+        known = {adapter.id for adapter in ledger.find(Adapter)}
+        for adapter in adapters:
+            if adapter != BASE and adapter not in known:
+                there = ", ".join([BASE, *sorted(known)])
+                raise LoopError(f"run {ledger.run} has no adapter {adapter}; there are {there}")
+        rounds = max(round, loop.settings.rounds)
+        async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds) as context:
+            tasks = await _items(context, suite, round)
+            found = [await context.judging.on(suite, adapter, tasks, round) for adapter in adapters]
+    return _compared(ledger.run, suite, found, loop)
+
+
+async def _items(context: Context, suite: Suite, round: int) -> Sequence[Task]:
+    suites = context.judging.suites
+    if suite == "steer":
+        return suites.steer
+    if suite == "retention":
+        return suites.retention
+    if suite == "gate":
+        return suites.gate(round)
+    openings = context.table.ledger.find(Opening)
+    if openings:
+        return await suites.final(openings[-1].number)
+    tasks = await suites.final(1)
+    # Looking at the final suite before the run has ended is allowed, and on record.
+    opening = Opening(round=0, number=1, tasks=tuple(task.id for task in tasks))
+    context.table.ledger.add(*tasks, opening)
+    return tasks
+
+
+def _compared(run: str, suite: Suite, found: Sequence[Evaluation], loop: Loop) -> Compared:
+    settings = loop.settings.evaluation
+    return Compared(
+        run=run,
+        suite=suite,
+        scores={evaluation.adapter or BASE: score(evaluation, settings.confidence) for evaluation in found},
+        comparison=compare(found[0], found[1], settings) if len(found) == 2 else None,
+    )

@@ -1,0 +1,11 @@
+"""What can go wrong in composing, running and resuming."""
+
+from __future__ import annotations
+
+
+class SettingsError(Exception):
+    """A setting is unknown or wrong; the message says which, where, and what would be right."""
+
+
+class LoopError(Exception):
+    """A run cannot be started or resumed; the message says why and what would help."""

@@ -1,0 +1,179 @@
+"""Asks the model the suites' questions and hands the answers to the evaluation room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from quintet.agents.roles import answered, is_served, to_langchain
+from quintet.agents.solver import Solver
+from quintet.agents.table import Table
+from quintet.evaluation.curriculum import advance, pass_rates, stalled
+from quintet.evaluation.evaluate import evaluate, family_shares
+from quintet.evaluation.gate import abstain, decide, verify_final
+from quintet.evaluation.monitors import monitors
+from quintet.evaluation.settings import EvaluationSettings
+from quintet.evaluation.suites import Suites
+from quintet.records import (
+    BASE,
+    Attempt,
+    Call,
+    Critique,
+    Curriculum,
+    Decision,
+    Evaluation,
+    Monitors,
+    Opening,
+    Row,
+    Selection,
+    Suite,
+    Task,
+)
+
+FOUR = ("gate_incumbent", "gate_candidate", "retention_incumbent", "retention_candidate")
+"""The evaluations that a decision rests on."""
+
+ROLE = "evaluation"
+"""Who asks, in the calls of an evaluation."""
+
+
+class Judging:
+    """One run's evaluations: same prompt for every adapter, greedy, no exemplars."""
+
+    def __init__(self, table: Table, suites: Suites, settings: EvaluationSettings) -> None:
+        self.table, self.suites, self.settings = table, suites, settings
+        self._solver = Solver().sit(table)
+
+    async def answer(self, tasks: Sequence[Task], adapter: str, round: int) -> list[str]:
+        """The model's greedy answers, one a task."""
+        model, settings = self.table.model("solver"), self.table.settings.solver
+        served = is_served(model)
+        options: dict[str, Any] = {
+            "temperature": 0.0,
+            "max_tokens": settings.max_tokens,
+            "n": 1,
+            "seed": "",
+            "adapter": adapter,
+        }
+
+        async def one(task: Task) -> str:
+            messages = [to_langchain(message) for message in self._solver.prompt(task)]
+            metadata = {"role": ROLE, "round": round, "task": task.id, "turn": 0}
+            result = await model.agenerate(
+                [messages], callbacks=[self.table.recorder], metadata=metadata, **(options if served else {})
+            )
+            return answered(result, "").completions[0].text
+
+        if not served:
+            return list(await asyncio.gather(*(one(task) for task in tasks)))
+        waves = model.waves  # type: ignore[attr-defined]
+
+        async def seated(task: Task) -> str:
+            async with waves.participant():
+                return await one(task)
+
+        return list(await asyncio.gather(*(seated(task) for task in tasks)))
+
+    async def on(self, suite: Suite, adapter: str, tasks: Sequence[Task], round: int) -> Evaluation:
+        """Evaluate an adapter on items, unless the ledger holds that evaluation already."""
+        ledger = self.table.ledger
+        ids = tuple(task.id for task in tasks)
+        for known in ledger.find(Evaluation, adapter=adapter):
+            if known.suite == suite and known.tasks == ids:
+                return known
+        ledger.add(*tasks)
+
+        async def answer(tasks: Sequence[Task], adapter: str) -> list[str]:
+            return await self.answer(tasks, adapter, round)
+
+        evaluation = await evaluate(suite, adapter, tasks, round, answer, self.table.examiner.judge)
+        ledger.add(evaluation)
+        return evaluation
+
+    async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:
+        """Candidate and incumbent on gate and retention, the candidate on the steer suite too.
+
+        Returns:
+            Evaluation ids by name.
+        """
+        suites = self.suites
+        wanted: list[tuple[str, Suite, str, Sequence[Task]]] = [
+            ("gate_incumbent", "gate", incumbent, suites.gate(round)),
+            ("retention_incumbent", "retention", incumbent, suites.retention),
+            ("gate_candidate", "gate", candidate, suites.gate(round)),
+            ("retention_candidate", "retention", candidate, suites.retention),
+            ("steer", "steer", candidate, suites.steer),
+        ]
+        return {
+            name: (await self.on(suite, adapter, tasks, round)).id for name, suite, adapter, tasks in wanted if tasks
+        }
+
+    def decide(
+        self, round: int, incumbent: str, candidate: str | None, evaluations: dict[str, str], note: str
+    ) -> Decision:
+        """The gate's decision; without a candidate there is nothing to promote."""
+        if candidate is None:
+            return abstain(round, incumbent, f"no candidate: {note}")
+        four = [self._evaluation(evaluations.get(name)) for name in FOUR]
+        if four[0] is None or four[1] is None:
+            raise LookupError(f"round {round} has a candidate that was not evaluated")
+        tests = [d for d in self.table.ledger.find(Decision) if d.candidate is not None and d.round < round]
+        return decide(round, candidate, incumbent, four[0], four[1], four[2], four[3], self.settings, len(tests) + 1)
+
+    def curriculum(self, round: int, levels: dict[str, int], tasks: Sequence[str]) -> Curriculum:
+        """The levels that the next round trains on, from the pass rates of this round's first attempts."""
+        ledger = self.table.ledger
+        attempts, critiques = ledger.find(Attempt, round=round), ledger.find(Critique, round=round)
+        rates = pass_rates(self._tasks(tasks), attempts, critiques, levels)
+        highest = {family: self.table.examiner.families[family].levels for family in levels}
+        return advance(round, levels, rates, self.settings, highest, self._steer_change())
+
+    def _steer_change(self) -> dict[str, float] | None:
+        """By how much each family's share on the steer suite changed with the last candidate."""
+        steer = [e for e in self.table.ledger.find(Evaluation) if e.suite == "steer"]
+        if len(steer) < 2:
+            return None
+        earlier, later = (family_shares(evaluation, self.suites.steer) for evaluation in steer[-2:])
+        return {family: later[family] - earlier[family] for family in later}
+
+    def monitors(self, round: int, tasks: Sequence[str], decision: Decision) -> Monitors:
+        """The round's watch for the known failures."""
+        ledger = self.table.ledger
+        return monitors(
+            round,
+            self.settings,
+            tasks=self._tasks(tasks),
+            attempts=ledger.find(Attempt, round=round),
+            critiques=ledger.find(Critique, round=round),
+            calls=ledger.find(Call, round=round),
+            selections=ledger.find(Selection, round=round),
+            rows=ledger.find(Row, round=round),
+            evaluations=[e for e in ledger.find(Evaluation) if e.round <= round],
+            decision=decision,
+            held_out=self.suites.canonicals,
+        )
+
+    def _tasks(self, ids: Sequence[str]) -> list[Task]:
+        found = (self.table.ledger.get(id) for id in ids)
+        return [task for task in found if isinstance(task, Task)]
+
+    def stalled(self) -> bool:
+        """Whether the steer suite says that nothing is gained any more."""
+        return stalled(self.table.ledger.find(Evaluation), self.settings)
+
+    async def finish(self, round: int, promoted: str) -> None:
+        """Open the final suite, on record, and compare base and promoted on it."""
+        ledger = self.table.ledger
+        openings = ledger.find(Opening)
+        number = next((o.number for o in openings if o.round == round), len(openings) + 1)
+        tasks = await self.suites.final(number)
+        opening = Opening(round=round, number=number, tasks=tuple(task.id for task in tasks))
+        ledger.add(*tasks, opening)
+        base = await self.on("final", BASE, tasks, round)
+        best = await self.on("final", promoted, tasks, round) if promoted != BASE else None
+        ledger.add(verify_final(opening, base, best, self.settings))
+
+    def _evaluation(self, id: str | None) -> Evaluation | None:
+        found = self.table.ledger.get(id) if id else None
+        return found if isinstance(found, Evaluation) else None

@@ -1,0 +1,271 @@
+"""The lifecycle graph: propose, episodes, curate, train, evaluate, decide, and the next round or the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
+from quintet.agents.hearing import hear
+from quintet.agents.roles import EpisodeRole, Role, RoundRole, is_served
+from quintet.agents.table import Episode, Round, Table
+from quintet.graph.episode import episode_graph
+from quintet.graph.judging import Judging
+from quintet.graph.settings import Settings
+from quintet.records import (
+    BASE,
+    Adapter,
+    Lesson,
+    Proposal,
+    Row,
+    Stage,
+    Task,
+)
+
+if TYPE_CHECKING:
+    from quintet.graph.opening import Emitter
+
+
+class State(TypedDict):
+    """Ids, counters and the curriculum; the records themselves stand in the ledger."""
+
+    round: int
+    """The round at work, from 1."""
+    incumbent: str
+    levels: dict[str, int]
+    """Training level by family."""
+    tasks: list[str]
+    rows: list[str]
+    candidate: str | None
+    evaluations: dict[str, str]
+    """Evaluation ids of the round by name: steer, gate_incumbent, gate_candidate and so on."""
+    note: str
+    """Why there is no candidate, where there is none."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the nodes work with and checkpoints do not hold."""
+
+    settings: Settings
+    table: Table
+    judging: Judging
+    round_roles: Sequence[RoundRole]
+    """Seated, in speaking order."""
+    episode_roles: Sequence[EpisodeRole]
+    """Seated, in speaking order."""
+    rounds: int
+    """Rounds wanted in all."""
+    emit: Emitter
+    """Takes live progress events from anywhere."""
+
+    def role(self, name: str) -> RoundRole:
+        """A round role by name."""
+        return next(role for role in self.round_roles if role.name == name)
+
+
+Node = Any
+"""`async (State, Runtime[Context]) -> update`; LangGraph's own type for it is a union of eleven protocols."""
+
+NODE_OF = {"proposer": "propose", "curator": "curate", "trainer": "train"}
+"""The lifecycle's node in which a player acts."""
+
+
+def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, State]:
+    """The uncompiled graph.
+
+    Args:
+        roles: All round roles in speaking order; those that joined get a node each, after the role they follow.
+    """
+    graph = StateGraph(State, context_schema=Context)
+    nodes: dict[str, Node] = {
+        "propose": propose,
+        "episodes": episodes,
+        "curate": curate,
+        "approve": approve,
+        "train": train,
+        "evaluate": evaluate,
+    }
+    order: list[str] = []
+    for name in nodes:
+        order.append(name)
+        player = next((player for player, node in NODE_OF.items() if node == name), None)
+        order += [role.name for role in _followers(roles, player)] if player else []
+    for name in order:
+        graph.add_node(name, timed(name, nodes.get(name) or joined(name)))
+    graph.add_node("decide", decide)
+    graph.add_node("finish", timed("finish", finish))
+    for earlier, later in zip([START, *order], [*order, "decide"], strict=True):
+        graph.add_edge(earlier, later)
+    graph.add_edge("finish", END)
+    return graph
+
+
+def _followers(roles: Sequence[Role], player: str) -> list[Role]:
+    """Joined roles that sit between a player and the next."""
+    names = [role.name for role in roles]
+    if player not in names:
+        return []
+    found = []
+    for role in roles[names.index(player) + 1 :]:
+        if role.name in NODE_OF:
+            break
+        found.append(role)
+    return found
+
+
+def timed(name: str, node: Node) -> Node:
+    """The node, with its end and its seconds on record and told to whoever watches."""
+
+    async def run(state: State, runtime: Runtime[Context]) -> Any:
+        write = runtime.context.emit.listen(get_stream_writer())
+        write({"stage": name, "round": state["round"], "event": "begin"})
+        begun = time.monotonic()
+        update = await node(state, runtime)
+        seconds = time.monotonic() - begun
+        runtime.context.table.ledger.add(Stage(round=state["round"], name=name), seconds=seconds)
+        write({"stage": name, "round": state["round"], "event": "end", "seconds": round(seconds, 2)})
+        return update
+
+    return run
+
+
+def joined(name: str) -> Node:
+    """The node of a round role that joined."""
+
+    async def node(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        await hear(runtime.context.role(name), scene(state, runtime.context))
+        return {}
+
+    return node
+
+
+def scene(state: State, context: Context) -> Round:
+    """The round as the roles see it, from the ids in the state."""
+    found = (context.table.ledger.get(id) for id in state["tasks"])
+    tasks = [task for task in found if isinstance(task, Task)]
+    return Round(state["round"], state["incumbent"], state["levels"], tasks, list(state["rows"]))
+
+
+async def propose(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The proposer sets the round's tasks."""
+    context = runtime.context
+    said = await hear(context.role("proposer"), scene({**state, "tasks": [], "rows": []}, context))
+    accepted = [record.task for record in said if isinstance(record, Proposal) and record.accepted and record.task]
+    return {"tasks": list(dict.fromkeys(accepted)), "rows": [], "candidate": None, "evaluations": {}, "note": ""}
+
+
+async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The conversations about all tasks of the round, at once, in waves."""
+    context = runtime.context
+    solver = context.settings.solver
+    graph = episode_graph(context.episode_roles).compile()
+    done = 0
+    tasks = scene(state, context).tasks
+    waves = [model.waves for model in {id(m): m for m in context.table.models.values()}.values() if is_served(model)]  # type: ignore[attr-defined]
+
+    async def converse(task: Task) -> None:
+        nonlocal done
+        episode = Episode(state["round"], task, state["incumbent"], turns=solver.turns, revise=solver.revise)
+        async with AsyncExitStack() as stack:
+            for wave in waves:
+                await stack.enter_async_context(wave.participant())
+            await graph.ainvoke({"episode": episode}, {"recursion_limit": 1000})
+        done += 1
+        context.emit({"stage": "episodes", "event": "progress", "done": done, "of": len(tasks)})
+
+    async with asyncio.TaskGroup() as group:
+        for task in tasks:
+            group.create_task(converse(task))
+    return {}
+
+
+async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The curator selects rows; tasks, lessons and rows enter the shared memory."""
+    context = runtime.context
+    ledger, number = context.table.ledger, state["round"]
+    here = scene(state, context)
+    said = await hear(context.role("curator"), here)
+    rows = [record for record in said if isinstance(record, Row)]
+    lessons = ledger.find(Lesson, round=number)
+    await context.table.memory.remember(*here.tasks, *lessons, *rows)
+    return {"rows": [row.id for row in rows]}
+
+
+async def approve(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Ask before training, if wanted; a node of its own, since an interrupted node runs again from its top."""
+    if not runtime.context.settings.approve or not state["rows"]:
+        return {}
+    answer = interrupt({"ask": "train", "round": state["round"], "rows": len(state["rows"])})
+    return {} if answer else {"rows": [], "note": "training was not approved"}
+
+
+async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The trainer turns rows into a candidate; where that fails the incumbent stays."""
+    from quintet.training.errors import TrainError
+
+    context = runtime.context
+    if state["note"]:
+        return {"candidate": None}
+    try:
+        said = await hear(context.role("trainer"), scene(state, context))
+    except TrainError as error:
+        return {"candidate": None, "note": f"training failed: {error}"}
+    adapters = [record for record in said if isinstance(record, Adapter)]
+    if not adapters:
+        return {"candidate": None, "note": f"{len(state['rows'])} rows are too few to learn from"}
+    return {"candidate": adapters[-1].id}
+
+
+async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Candidate and incumbent answer the suites of the round."""
+    context = runtime.context
+    if state["candidate"] is None:
+        return {"evaluations": {}}
+    context.table.serve(state["candidate"])
+    return {"evaluations": await context.judging.compare(state["round"], state["incumbent"], state["candidate"])}
+
+
+async def decide(state: State, runtime: Runtime[Context]) -> Command[Literal["propose", "finish"]]:
+    """The gate promotes or rejects; the curriculum moves; the next round begins or the run ends."""
+    context, ledger = runtime.context, runtime.context.table.ledger
+    number = state["round"]
+    decision = context.judging.decide(
+        number, state["incumbent"], state["candidate"], state["evaluations"], state["note"]
+    )
+    curriculum = context.judging.curriculum(number, state["levels"], state["tasks"])
+    monitors = context.judging.monitors(number, state["tasks"], decision)
+    ledger.add(decision, curriculum, monitors, Stage(round=number, name="decide"))
+    incumbent = state["candidate"] if decision.promoted and state["candidate"] else state["incumbent"]
+    get_stream_writer()({"stage": "decide", "round": number, "event": "decision", "reason": decision.reason})
+    update: dict[str, Any] = {"incumbent": incumbent, "levels": curriculum.levels}
+    if number >= context.rounds or context.judging.stalled():
+        return Command(goto="finish", update=update)
+    return Command(goto="propose", update={**update, "round": number + 1})
+
+
+async def finish(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Open the final suite, once, and compare the promoted adapter with the base."""
+    await runtime.context.judging.finish(state["round"], state["incumbent"])
+    return {}
+
+
+def opening(settings: Settings) -> State:
+    """The state in which a run begins."""
+    return State(
+        round=1,
+        incumbent=BASE,
+        levels=dict.fromkeys(settings.proposer.families, 0),
+        tasks=[],
+        rows=[],
+        candidate=None,
+        evaluations={},
+        note="",
+    )

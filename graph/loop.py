@@ -1,0 +1,141 @@
+"""The loop from a script: opens what a run needs, conducts the lifecycle graph, reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from quintet.agents.roles import EpisodeRole, Role, RoundRole
+from quintet.graph.errors import LoopError
+from quintet.graph.report import Report, report
+from quintet.graph.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph
+    from quintet.tasks.family import TaskFamily
+
+
+class Loop:
+    """A run of the loop: started, resumed, watched, reported.
+
+    Args:
+        settings: What determines the run.
+        roles: Roles that join the five, besides those that installed packages bring.
+        tasks: Task families that join the built-in ones.
+        models: Chat models by role, for roles that do not speak through the model that is trained.
+        workspace: Folder of ledger, memory, adapters and checkpoints.
+        run: A run of this workspace to go on with; `None` begins a new one.
+
+    Raises:
+        LoopError: The run is not there, or a role does not fit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Sequence[Role] = (),
+        tasks: Sequence[TaskFamily] = (),
+        models: Mapping[str, BaseChatModel] | None = None,
+        workspace: str | Path = "runs",
+        run: str | None = None,
+    ) -> None:
+        from quintet.agents.players import episode_players, round_players
+        from quintet.agents.roles import plugged_in, seating
+
+        self.settings = settings
+        self.workspace = Path(workspace)
+        self.run_name = run
+        self.answer: bool | None = None
+        """The answer to the question that a run waits with, such as whether to train."""
+        self._tasks, self._models = tuple(tasks), dict(models or {})
+        joined = [*roles, *plugged_in()]
+        for role in joined:
+            role.joined = True
+        self._episode_roles = seating(episode_players(), [r for r in joined if isinstance(r, EpisodeRole)])
+        self._round_roles = seating(round_players(), [r for r in joined if isinstance(r, RoundRole)])
+
+    @classmethod
+    def resume(cls, run: str | None = None, workspace: str | Path = "runs", **joined: Any) -> Self:
+        """The loop of an earlier run, the newest if none is named, with its own settings.
+
+        Raises:
+            LedgerError: There is no such run.
+        """
+        from quintet.memory.workspace import Workspace
+
+        with Workspace(workspace).ledger() as ledger:
+            info = ledger.run(run).info
+        given = {key: value for key, value in info.settings.items() if key != "joined"}
+        return cls(Settings.compose(given), workspace=workspace, run=info.run, **joined)
+
+    def run(self, rounds: int | None = None) -> Report:
+        """Run to the end, or go on to it.
+
+        Args:
+            rounds: Rounds wanted in all, instead of the settings'.
+        """
+        return asyncio.run(self.arun(rounds))
+
+    def stream(self, rounds: int | None = None) -> Iterator[dict[str, Any]]:
+        """Run, and yield live progress events."""
+        with asyncio.Runner() as runner:
+            events = self.astream(rounds)
+            try:
+                while True:
+                    try:
+                        yield runner.run(anext(events))  # type: ignore[arg-type]
+                    except StopAsyncIteration:
+                        return
+            finally:
+                runner.run(events.aclose())  # type: ignore[attr-defined]
+
+    async def arun(self, rounds: int | None = None) -> Report:
+        """As `run`."""
+        async for _ in self.astream(rounds):
+            pass
+        return self.result()
+
+    async def astream(self, rounds: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """As `stream`."""
+        from quintet.graph.conducting import conduct
+
+        async for event in conduct(self, rounds):
+            yield event
+
+    def result(self) -> Report:
+        """The report of the run, finished or not.
+
+        Raises:
+            LoopError: It has not begun.
+        """
+        from quintet.memory.workspace import Workspace
+
+        if self.run_name is None:
+            raise LoopError("the run has not begun: call run() or stream() first")
+        with Workspace(self.workspace).ledger() as ledger:
+            return report(ledger.run(self.run_name))
+
+    def graph(self, checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The compiled lifecycle graph, to draw or to run with `context()`."""
+        from quintet.graph.lifecycle import lifecycle
+
+        return lifecycle(self._round_roles).compile(checkpointer=checkpointer)
+
+    @property
+    def roles(self) -> list[Role]:
+        """All roles, those of a round first."""
+        return [*self._round_roles, *self._episode_roles]
+
+    @property
+    def models(self) -> Mapping[str, BaseChatModel]:
+        """The chat models that were passed, by role."""
+        return self._models
+
+    @property
+    def tasks(self) -> tuple[TaskFamily, ...]:
+        """The task families that were passed."""
+        return self._tasks

@@ -1,0 +1,130 @@
+"""The report as a table for the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from quintet.graph.report import Final, Report, RoundReport, Score
+    from quintet.memory.lineage import Lineage, Relative
+
+
+COLUMNS = (
+    "round",
+    "levels",
+    "tasks",
+    "right/attempts",
+    "rows",
+    "steer",
+    "gate: incumbent",
+    "candidate",
+    "p",
+    "decision",
+    "s",
+)
+
+
+def render(report: Report) -> Group:
+    """The table of rounds, what the roles did, and the verdict."""
+    parts: list[Table | Text] = [_rounds(report), _roles(report)]
+    parts += [Text(f"round {r.round}: {r.reason}") for r in report.rounds if r.reason]
+    parts += [Text(f"round {r.round}: alarm: {alarm}", style="yellow") for r in report.rounds for alarm in r.alarms]
+    if report.final:
+        parts += [Text(), *_verdict(report.final)]
+    budget = report.budget
+    took = (
+        f"{budget.seconds / 60:.1f} minutes, {budget.tokens:,} tokens, peak memory {budget.peak_rss_mb / 1024:.1f} GB"
+    )
+    return Group(*parts, Text(took, style="dim"))
+
+
+def plain(report: Report, width: int = 118) -> str:
+    """The same as text without colour."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(render(report))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def percent(score: Score | None) -> str:
+    """`lenient (strict) %`, or a dash."""
+    if score is None or not score.n:
+        return "–"
+    return f"{100 * score.correct / score.n:.0f} ({100 * score.strict / score.n:.0f}) %"
+
+
+def _rounds(report: Report) -> Table:
+    table = Table(title=f"{report.run}: {report.status}", title_justify="left", box=None, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("levels", "decision") else "right")
+    for r in report.rounds:
+        table.add_row(
+            str(r.round),
+            " ".join(str(level) for level in r.levels.values()),
+            str(r.tasks),
+            f"{r.accepted}/{r.attempts}",
+            str(r.rows),
+            percent(r.steer),
+            percent(r.gate.incumbent if r.gate else None),
+            percent(r.gate.candidate if r.gate else None),
+            f"{r.p_value:.1g}" if r.gate else "–",
+            r.decision,
+            f"{r.seconds:.0f}",
+        )
+    return table
+
+
+def _roles(report: Report) -> Table:
+    table = Table(title="what the roles did", title_justify="left", box=None, pad_edge=False)
+    for name in ("round", "invented", "refused", "rescued", "recalls", "attempts refused by reason"):
+        table.add_column(name, justify="left" if name.startswith("attempts") else "right")
+    for r in report.rounds:
+        counts = r.counts
+        reasons = ", ".join(f"{reason} {number}" for reason, number in counts.attempts_refused.items())
+        table.add_row(
+            str(r.round),
+            str(counts.proposals_invented),
+            str(sum(counts.proposals_refused.values())),
+            f"{counts.rescued}/{counts.revised}",
+            str(counts.recalls),
+            reasons,
+        )
+    return table
+
+
+def _verdict(final: Final) -> list[Text]:
+    def side(name: str, correct: int, strict: int) -> Text:
+        shares = f"{100 * correct / final.n:.1f} % right, {100 * strict / final.n:.1f} % in the form asked for"
+        return Text(f"  {name:<9}{correct:>4}/{final.n}  {shares}")
+
+    lines = [Text(f"final suite ({final.n} items, opening {final.opening})", style="bold")]
+    lines.append(side("base", final.base.correct, final.base.strict))
+    if final.promoted is None:
+        return [*lines, Text("  nothing was promoted: the model is the base model")]
+    lines.append(side("promoted", final.promoted.correct, final.promoted.strict))
+    interval = f"[{100 * final.effect_low:+.1f}, {100 * final.effect_high:+.1f}]"
+    effect = f"{100 * final.effect:+.1f} points, 95 % interval {interval}"
+    return [*lines, Text(f"  effect   {effect}, p = {final.p_value:.2g}")]
+
+
+def headline(round: RoundReport) -> str:
+    """One line on a round that has ended."""
+    return f"round {round.round}: {round.reason} ({round.seconds:.0f} s)"
+
+
+def family_tree(found: Lineage) -> str:
+    """A record with its ancestors above and its descendants below, the nearer ones nearer."""
+
+    def line(relative: Relative) -> str:
+        return f"{'  ' * (relative.depth - 1)}{relative.id}  {relative.preview}"
+
+    lines = [f"run {found.run}", "came from:" if found.ancestors else "came from nothing earlier"]
+    lines += [f"  {line(relative)}" for relative in found.ancestors]
+    lines += [f"{found.id}  {found.preview}"]
+    lines += ["came of it:" if found.descendants else "nothing came of it"]
+    lines += [f"  {line(relative)}" for relative in found.descendants]
+    return "\n".join([*lines, "… and more"] if found.truncated else lines)

@@ -1,0 +1,299 @@
+"""What a run came to, read from the ledger: the rounds, the decisions, the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from quintet.evaluation.statistics import wilson
+from quintet.memory.ledger import RunLedger
+from quintet.records import (
+    Adapter,
+    Attempt,
+    Critique,
+    Curriculum,
+    Decision,
+    Evaluation,
+    Monitors,
+    Proposal,
+    Recall,
+    Row,
+    Selection,
+    Verification,
+)
+
+
+class View(BaseModel):
+    """Base of the report's parts: a docstring under each field documents it."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class Score(View):
+    """One adapter on one suite."""
+
+    n: int
+    """Items."""
+    correct: int
+    """Right by the lenient extractor."""
+    strict: int
+    """Right by the strict extractor."""
+    low: float
+    """Lower end of the 95 % Wilson interval of the share right (lenient)."""
+    high: float
+
+
+class Gate(Score):
+    """The candidate on the gate suite, with both sides."""
+
+    incumbent: Score
+    candidate: Score
+
+
+class Counts(View):
+    """What the roles did in a round."""
+
+    proposals_drawn: int
+    proposals_invented: int
+    """Invented by the model and accepted."""
+    proposals_refused: dict[str, int]
+    """Refused inventions by reason."""
+    attempts_refused: dict[str, int]
+    """Attempts not learnt from, by reason."""
+    revised: int
+    """Attempts that revise a failed one."""
+    rescued: int
+    """Of these, right ones."""
+    recalls: int
+    """Times a role recalled from memory."""
+    memories: int
+    """Memories recalled in all."""
+
+
+class RoundReport(View):
+    """One round."""
+
+    round: int
+    tasks: int
+    attempts: int
+    accepted: int
+    """Attempts that the verifier accepts."""
+    rows: int
+    adapter: str | None
+    decision: str
+    """`promoted`, `rejected` or `none`."""
+    reason: str
+    levels: dict[str, int]
+    """Training level by family."""
+    steer: Score | None
+    gate: Gate | None
+    retention: Score | None
+    effect: float
+    effect_low: float
+    effect_high: float
+    p_value: float
+    alpha: float
+    counts: Counts
+    monitors: dict[str, float]
+    alarms: tuple[str, ...]
+    seconds: float
+    """Wall time, in seconds."""
+    stages: dict[str, float]
+    """Wall time by stage, in seconds."""
+    tokens: int
+    """Prompt and completion tokens of all model calls."""
+
+
+class Side(View):
+    """Base or promoted on the final suite."""
+
+    correct: int
+    strict: int
+
+
+class Final(View):
+    """The verdict on the final suite."""
+
+    n: int
+    base: Side
+    promoted: Side | None
+    effect: float
+    effect_low: float
+    effect_high: float
+    p_value: float
+    opening: int
+    """How often the run has opened a final suite."""
+
+
+class Budget(View):
+    """What the run took."""
+
+    seconds: float
+    """Wall time after set-up, over all sittings."""
+    tokens: int
+    peak_rss_mb: float
+    """Peak resident memory, summed over the run's processes."""
+
+
+class Report(View):
+    """A run."""
+
+    run: str
+    status: str
+    seed: int
+    settings: dict[str, Any]
+    rounds: tuple[RoundReport, ...]
+    final: Final | None
+    budget: Budget
+
+    def table(self) -> str:
+        """The table of rounds and the verdict, as text."""
+        from quintet.graph.rendering import plain
+
+        return plain(self)
+
+
+def report(ledger: RunLedger) -> Report:
+    """The report of a run."""
+    info = ledger.info
+    numbers = sorted({proposal.round for proposal in ledger.find(Proposal)})
+    verdicts = ledger.find(Verification)
+    return Report(
+        run=info.run,
+        status=info.status,
+        seed=info.seed,
+        settings=info.settings,
+        rounds=tuple(_round(ledger, number) for number in numbers),
+        final=_final(ledger, verdicts[-1]) if verdicts else None,
+        budget=Budget(seconds=info.seconds, tokens=info.tokens, peak_rss_mb=info.peak_rss_mb),
+    )
+
+
+def _round(ledger: RunLedger, number: int) -> RoundReport:
+    decision = next(iter(ledger.find(Decision, round=number)), None)
+    monitors = next(iter(ledger.find(Monitors, round=number)), None)
+    curricula = ledger.find(Curriculum)
+    before = next((c.levels for c in curricula if c.round == number - 1), None)
+    proposals = ledger.find(Proposal, round=number)
+    critiques = ledger.find(Critique, round=number)
+    gates = _evaluations(ledger, decision)
+    steer = [e for e in ledger.find(Evaluation, round=number) if e.suite == "steer"]
+    stages = ledger.stage_seconds().get(number, {})
+    adapters = ledger.find(Adapter, round=number)
+    return RoundReport(
+        round=number,
+        tasks=len({proposal.task for proposal in proposals if proposal.accepted}),
+        attempts=len(ledger.find(Attempt, round=number)),
+        accepted=sum(critique.correct for critique in critiques),
+        rows=len(ledger.find(Row, round=number)),
+        adapter=adapters[-1].id if adapters else None,
+        decision="none" if decision is None or decision.candidate is None else _word(decision),
+        reason=decision.reason if decision else "",
+        levels=before or {proposal.family: 0 for proposal in proposals},
+        steer=_score(steer[-1]) if steer else None,
+        gate=Gate(**_score(gates[1]).model_dump(), incumbent=_score(gates[0]), candidate=_score(gates[1]))
+        if gates
+        else None,
+        retention=_score(gates[3]) if gates else None,
+        effect=decision.effect if decision else 0.0,
+        effect_low=decision.effect_low if decision else 0.0,
+        effect_high=decision.effect_high if decision else 0.0,
+        p_value=decision.p_value if decision else 1.0,
+        alpha=decision.alpha if decision else 0.0,
+        counts=_counts(ledger, number, proposals, critiques),
+        monitors=monitors.values if monitors else {},
+        alarms=monitors.alarms if monitors else (),
+        seconds=sum(stages.values()),
+        stages=stages,
+        tokens=ledger.tokens(number),
+    )
+
+
+def _counts(ledger: RunLedger, number: int, proposals: list[Proposal], critiques: list[Critique]) -> Counts:
+    right = {critique.attempt for critique in critiques if critique.correct}
+    revised = [attempt for attempt in ledger.find(Attempt, round=number) if attempt.revises]
+    recalls = ledger.find(Recall, round=number)
+    refused = [selection for selection in ledger.find(Selection, round=number) if not selection.chosen]
+    return Counts(
+        proposals_drawn=sum(p.origin == "drawn" and p.accepted for p in proposals),
+        proposals_invented=sum(p.origin == "invented" and p.accepted for p in proposals),
+        proposals_refused=_by_frequency(p.reason for p in proposals if not p.accepted),
+        attempts_refused=_by_frequency(selection.reason for selection in refused),
+        revised=len(revised),
+        rescued=sum(attempt.id in right for attempt in revised),
+        recalls=len(recalls),
+        memories=sum(len(recall.items) for recall in recalls),
+    )
+
+
+def _by_frequency(reasons: Any) -> dict[str, int]:
+    return dict(Counter(reasons).most_common())
+
+
+def _word(decision: Decision) -> str:
+    return "promoted" if decision.promoted else "rejected"
+
+
+def _evaluations(ledger: RunLedger, decision: Decision | None) -> list[Evaluation]:
+    """Gate of incumbent and candidate, retention of incumbent and candidate; empty without a candidate."""
+    found = [ledger.get(id) for id in decision.evaluations] if decision else []
+    return [evaluation for evaluation in found if isinstance(evaluation, Evaluation)]
+
+
+def _score(evaluation: Evaluation) -> Score:
+    low, high = wilson(evaluation.correct, evaluation.n)
+    return Score(n=evaluation.n, correct=evaluation.correct, strict=evaluation.strict, low=low, high=high)
+
+
+def _final(ledger: RunLedger, verdict: Verification) -> Final:
+    from quintet.records import Opening
+
+    base, opening = ledger.get(verdict.base), ledger.get(verdict.opening)
+    promoted = ledger.get(verdict.promoted) if verdict.promoted else None
+    if not isinstance(base, Evaluation) or not isinstance(opening, Opening):
+        raise LookupError(f"the ledger lacks the evaluations of {verdict.id}")
+    return Final(
+        n=base.n,
+        base=Side(correct=base.correct, strict=base.strict),
+        promoted=Side(correct=promoted.correct, strict=promoted.strict) if isinstance(promoted, Evaluation) else None,
+        effect=verdict.effect,
+        effect_low=verdict.effect_low,
+        effect_high=verdict.effect_high,
+        p_value=verdict.p_value,
+        opening=opening.number,
+    )
+
+
+class Overview(View):
+    """A run in a list."""
+
+    run: str
+    status: str
+    started: str
+    """ISO 8601, UTC."""
+    rounds: int
+    """Rounds decided so far."""
+    effect: float | None
+    """Promoted minus base on the final suite; `None` before that is known."""
+
+
+def overview(workspace: Path) -> list[Overview]:
+    """The runs of a workspace, newest first."""
+    from quintet.memory.workspace import Workspace
+
+    with Workspace(workspace).ledger() as ledger:
+        return [_overview(ledger.run(info.run)) for info in ledger.runs()]
+
+
+def _overview(ledger: RunLedger) -> Overview:
+    verdicts, info = ledger.find(Verification), ledger.info
+    return Overview(
+        run=info.run,
+        status=info.status,
+        started=datetime.fromtimestamp(info.started, UTC).isoformat(timespec="seconds"),
+        rounds=len(ledger.find(Decision)),
+        effect=verdicts[-1].effect if verdicts else None,
+    )

@@ -1,0 +1,188 @@
+"""The settings of a run, composed from those of the rooms: TOML, environment, `--set`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, ValidationError
+from quintet.agents.settings import AgentSettings
+from quintet.evaluation.settings import EvaluationSettings
+from quintet.graph.errors import SettingsError
+from quintet.memory.settings import MemorySettings
+from quintet.models.settings import ModelSettings
+from quintet.tasks.settings import TaskSettings
+from quintet.training.settings import TrainingSettings
+
+PREFIX = "QUINTET_"
+NOT_SETTINGS = {"QUINTET_WORKSPACE", "QUINTET_CACHE"}
+"""Variables of the environment that begin like settings and are none."""
+
+
+class Settings(AgentSettings):
+    """Everything that determines a run, its code aside."""
+
+    name: str = Field("run", pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """What the run is called; a number is added."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything random: same seed, same ledger (on the same machine)."""
+    rounds: int = Field(3, gt=0)
+    """Rounds of the lifecycle."""
+    approve: bool = False
+    """Whether to stop and ask before each training."""
+    model: ModelSettings = ModelSettings()
+    """The model that plays the roles."""
+    tasks: TaskSettings = TaskSettings()
+    """Task families and their verifiers."""
+    memory: MemorySettings = MemorySettings()
+    """Ledger and recall."""
+    training: TrainingSettings = TrainingSettings()
+    """How rows become an adapter."""
+    evaluation: EvaluationSettings = EvaluationSettings()
+    """Suites, gate and monitors."""
+
+    @classmethod
+    def load(
+        cls, path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> Self:
+        """Settings from a TOML file, then the environment, then `KEY=VALUE` overrides, the last one winning.
+
+        Args:
+            path: A TOML file.
+            overrides: As given to `--set`: a dotted key and a TOML value, such as `solver.samples=4`.
+            environment: Variables `QUINTET_SOLVER__SAMPLES=4` (two underscores for a dot); the process's own if `None`.
+
+        Raises:
+            SettingsError: No such file, no TOML, an unknown key or a wrong value.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"config {path}: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"config {path}: {error}") from error
+        places = {key: f"{path}{_line(text, key)}" for key in _leaves(values)}
+        for key, value, place in _given(overrides, os.environ if environment is None else environment):
+            _put(values, key, value, place)
+            places[key] = place
+        return cls.compose(values, places)
+
+    @classmethod
+    def compose(cls, values: dict[str, Any], places: Mapping[tuple[str, ...], str] | None = None) -> Self:
+        """Settings from nested values.
+
+        Args:
+            values: As read from TOML.
+            places: Where each key was given, for messages.
+
+        Raises:
+            SettingsError: An unknown key or a wrong value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(_explain(cls, error, places or {})) from error
+
+
+def _given(overrides: Sequence[str], environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], Any, str]]:
+    """Keys and values from the environment and from `--set`, with where each stands."""
+    found = []
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            key = tuple(name[len(PREFIX) :].lower().split("__"))
+            found.append((key, _value(environment[name]), f"environment variable {name}"))
+    for override in overrides:
+        dotted, equals, value = override.partition("=")
+        if not equals or not dotted.strip():
+            raise SettingsError(f"--set {override}: expected KEY=VALUE, such as solver.samples=4")
+        found.append((tuple(dotted.strip().split(".")), _value(value), f"--set {override}"))
+    return found
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(values: dict[str, Any], key: tuple[str, ...], value: Any, place: str) -> None:
+    for part in key[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise SettingsError(f"{'.'.join(key)} ({place}): {part} is no section")
+    values[key[-1]] = value
+
+
+def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, value in values.items():
+        found.append((*above, name))
+        if isinstance(value, Mapping):
+            found += _leaves(value, (*above, name))
+    return found
+
+
+def _line(text: str, key: tuple[str, ...]) -> str:
+    """`:LINE` of a key in TOML text, found by its name within its section."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            section = header[1].replace(" ", "").replace('"', "")
+            if section == ".".join(key):
+                return f":{number}"
+        name = re.match(r'\s*"?([\w.-]+)"?\s*=', line)
+        if name and ".".join(filter(None, (section, name[1]))) == ".".join(key):
+            return f":{number}"
+    return ""
+
+
+def _explain(model: type[BaseModel], error: ValidationError, places: Mapping[tuple[str, ...], str]) -> str:
+    """The first thing wrong, in one line: what, where, and the nearest right name."""
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"])
+    # The deepest key that somebody wrote: an error inside a list or a default has no place of its own.
+    written = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in places), location)
+    place = f" ({places[written]})" if written in places else ""
+    if first["type"] != "extra_forbidden":
+        given = first.get("input")
+        value = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+        message = first["msg"].removeprefix("Value error, ")
+        return f"setting {'.'.join(location)}{place}: {message[0].lower()}{message[1:]}{value}"
+    names = _names(model, location[:-1])
+    near = difflib.get_close_matches(location[-1], names, 1)
+    if near:
+        hint = f"did you mean {'.'.join((*location[:-1], near[0]))}?"
+    else:
+        everywhere = [".".join(key) for key in _all_keys(model)]
+        far = [key for key in everywhere if key.endswith(f".{location[-1]}")]
+        hint = f"did you mean {far[0]}?" if far else f"there are {', '.join(sorted(names))}"
+    return f"unknown setting {'.'.join(location)}{place}; {hint}"
+
+
+def _names(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def _all_keys(model: type[BaseModel], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, field in model.model_fields.items():
+        found.append((*above, name))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _all_keys(field.annotation, (*above, name))
+    return found

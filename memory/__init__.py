@@ -1,0 +1,1 @@
+"""The ledger (truth), the Chroma index (similarity) and the recorder between the model and both."""

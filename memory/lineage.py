@@ -1,0 +1,170 @@
+"""Lineage: where any record came from, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quintet.memory.errors import LedgerError
+from quintet.memory.ledger import RunLedger
+from quintet.records import (
+    Adapter,
+    Attempt,
+    Call,
+    Critique,
+    Curriculum,
+    Decision,
+    Evaluation,
+    Lesson,
+    Monitors,
+    Opening,
+    Part,
+    Proposal,
+    Recall,
+    Record,
+    Reply,
+    Row,
+    Selection,
+    Stage,
+    Task,
+    Verification,
+)
+
+WIDTH = 100
+"""Characters of a preview."""
+
+LIMIT = 2000
+"""Relatives in each direction; a base model's task can have very many."""
+
+
+class Relative(Part):
+    """A record on the way to or from another."""
+
+    id: str
+    kind: str
+    depth: int
+    """Links between the two; 1 for a parent or child."""
+    round: int | None
+    preview: str
+    """One line of what it says."""
+    via: str
+    """The id of the nearer record by which it was reached."""
+
+
+class Lineage(Part):
+    """A record's ancestors and descendants, each breadth-first: the nearest come first."""
+
+    run: str
+    id: str
+    kind: str
+    preview: str
+    ancestors: tuple[Relative, ...]
+    descendants: tuple[Relative, ...]
+    truncated: bool = False
+    """Whether there were more relatives than are listed."""
+
+
+def lineage(ledger: RunLedger, id: str, limit: int = LIMIT) -> Lineage:
+    """Follow the links of a record both ways.
+
+    Args:
+        ledger: The run that holds it.
+        id: A record's full id.
+        limit: Relatives listed in each direction, at most.
+
+    Raises:
+        LedgerError: The run holds no such record.
+    """
+    record = ledger.get(id)
+    if record is None:
+        raise LedgerError(f"run {ledger.run!r} holds no record with the id {id!r}")
+    ancestors, more_ancestors = _walk(ledger, id, ledger.parents, limit)
+    descendants, more_descendants = _walk(ledger, id, ledger.children, limit)
+    return Lineage(
+        run=ledger.run,
+        id=id,
+        kind=record.kind,
+        preview=preview(record),
+        ancestors=ancestors,
+        descendants=descendants,
+        truncated=more_ancestors or more_descendants,
+    )
+
+
+def _walk(
+    ledger: RunLedger, start: str, following: Callable[[str], list[str]], limit: int
+) -> tuple[tuple[Relative, ...], bool]:
+    seen, found, nearest = {start}, list[Relative](), [start]
+    depth = 0
+    while nearest:
+        depth, reached = depth + 1, list[str]()
+        for via in nearest:
+            for id in following(via):
+                if id in seen:
+                    continue
+                if len(found) == limit:
+                    return tuple(found), True
+                seen.add(id)
+                reached.append(id)
+                record = ledger.get(id)
+                found.append(
+                    Relative(
+                        id=id,
+                        kind=record.kind if record else id.partition("-")[0],
+                        depth=depth,
+                        round=getattr(record, "round", None),
+                        preview=preview(record) if record else "(in another run)",
+                        via=via,
+                    )
+                )
+        nearest = reached
+    return tuple(found), False
+
+
+def preview(record: Record) -> str:
+    """What a record says, in one line of at most `WIDTH` characters."""
+    line = " ".join(_said(record).split())
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
+    match record:
+        case Task():
+            return f"{record.family} level {record.level}: {record.question}"
+        case Proposal():
+            return f"{record.origin} {record.family}: {'accepted' if record.accepted else 'dropped'}, {record.reason}"
+        case Call():
+            said = record.error or (record.completions[0].text if record.completions else "")
+            return f"{record.role} ×{len(record.completions)}: {said}"
+        case Recall():
+            return f"{record.role} recalled {len(record.items)}: {record.query}"
+        case Attempt():
+            return f"answer {record.answer}: {record.text}"
+        case Critique():
+            verdict = f"{record.verdict}, {'right' if record.correct else 'wrong'} ({record.score:g})"
+            return f"{verdict}: {record.error or record.feedback}" if record.error or record.feedback else verdict
+        case Reply():
+            return f"{record.role}: {record.verdict or ''} {record.error or record.content}"
+        case Lesson():
+            return record.text
+        case Selection():
+            return f"{'chosen' if record.chosen else 'left out'}: {record.reason}"
+        case Row():
+            return f"weight {record.weight:g}: {record.completion}"
+        case Adapter():
+            return f"{len(record.rows)} rows from {record.start}, weights {record.weights[:12]}"
+        case Evaluation():
+            return f"{record.adapter} on {record.suite}: {record.correct} of {record.n} right ({record.strict} strict)"
+        case Decision():
+            return f"{'promoted' if record.promoted else 'kept the incumbent'}: {record.reason}"
+        case Curriculum():
+            return f"{record.levels}: {record.reason}"
+        case Monitors():
+            return "; ".join(record.alarms) or "no alarms"
+        case Opening():
+            return f"final suite, opening {record.number}: {len(record.tasks)} items"
+        case Verification():
+            return f"effect {record.effect:+.3f} [{record.effect_low:+.3f}, {record.effect_high:+.3f}]"
+        case Stage():
+            return record.name
+        case _:
+            return record.model_dump_json()

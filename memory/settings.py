@@ -1,0 +1,33 @@
+"""Settings of the ledger and of recall."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from quintet.records import Part
+
+Distance = Annotated[float, Field(ge=0, le=2)]
+"""Cosine distance: 0 for the same direction, 1 for unrelated, 2 for opposite."""
+
+
+class MemorySettings(Part):
+    """What every run of a workspace remembers with."""
+
+    database: str = ""
+    """Where the ledger is: a database URL (`postgresql+psycopg://…`, `sqlite:///…`), or empty for the workspace's
+    own SQLite file, which needs no server."""
+    recall: int = Field(3, gt=0)
+    """Memories that come back where the caller names no count; a small model's prompt has room for few."""
+    max_distance: Distance = 0.8
+    """Memories farther from the query than this cosine distance do not come back; unrelated English texts lie
+    at 0.8 to 1.1 under the packaged embedder."""
+    duplicate_distance: Distance = 0.02
+    """Texts at most this far apart (cosine distance) are near-duplicates. One template with other numbers reaches
+    0.04, so a larger default would call different sums the same."""
+    oversample: int = Field(32, gt=0)
+    """Approximate candidates fetched from Chroma, at least, before exact re-ranking."""
+    embedder: str = ""
+    """Folder of a sentence-transformers model, or empty for the packaged all-MiniLM-L6-v2. Nothing is downloaded."""
+    embed_batch: int = Field(4, gt=0)
+    """Texts embedded at once; only texts of equal length share a batch, so more seldom helps on a CPU."""

@@ -1,0 +1,1 @@
+"""Chat models that can swap adapters."""

@@ -1,0 +1,276 @@
+"""The in-process model: answers many requests at once on transformers' modules, under any registered adapter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from quintet.models.adapters import AdapterSource, Delta, read, read_probe
+from quintet.models.batch import Batch, Prompt, Sample
+from quintet.models.catalogue import ModelFiles
+from quintet.models.constraint import Constrainer
+from quintet.models.errors import ModelError
+from quintet.models.requests import Progress, Proof, Reply, Request
+from quintet.models.sampling import token_logprobs, uniforms
+from quintet.models.settings import ModelSettings
+from quintet.models.weights import Weights
+from quintet.records import BASE, Completion, digest
+
+# Log-probabilities of the same weights differ by 0.04 to 0.07 nats on average between kernels in bfloat16, and by
+# 0.2 to 0.4 from another adapter's; farther than this, neither of two candidates is what is served.
+_FAR = {torch.bfloat16: 0.25, torch.float32: 0.01}
+
+
+class Engine:
+    """Loads a model once and generates; synchronous, for one thread at a time."""
+
+    def __init__(self, files: ModelFiles, settings: ModelSettings) -> None:
+        """Load the model.
+
+        Args:
+            files: What `locate` found.
+            settings: Precision, device, and sizes of batches.
+
+        Raises:
+            ModelError: The model does not load, or cannot chat.
+        """
+        from transformers import AutoTokenizer
+
+        self.files, self.settings = files, settings
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(files.path, local_files_only=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"tokenizer of {files.name!r} in {files.path} does not load: {reason}") from error
+        if not self.tokenizer.chat_template:
+            raise ModelError(f"model {files.name!r} in {files.path} has no chat template; take an instruct model")
+        self._weights = Weights(files, getattr(torch, settings.dtype), torch.device(device))
+        self.model = self._weights.model
+        self._config = self.model.config.get_text_config()
+        self._stops = _stop_tokens(self.tokenizer, self.model.generation_config)
+        self._constrainer: Constrainer | None = None
+        self._adapters: dict[str, AdapterSource] = {}
+
+    def register(self, adapter: str, folder: Path, weights: str) -> None:
+        """Make an adapter known under an id.
+
+        Args:
+            adapter: Its id.
+            folder: PEFT folder.
+            weights: SHA-256 that its weights must have, in hex.
+
+        Raises:
+            ModelError: It is damaged or does not fit the model; nothing changes then.
+        """
+        if adapter == BASE:
+            raise ModelError(f"adapter id {BASE!r} means the base model; choose another")
+        source = AdapterSource(adapter, folder, weights)
+        self._read(source)
+        self._adapters[adapter] = source
+
+    def key(self, request: Request) -> str:
+        """SHA-256, in hex, of everything that determines the replies.
+
+        Raises:
+            ModelError: The adapter is not registered.
+        """
+        content = request.model_dump(mode="json")
+        weights = "" if request.adapter == BASE else self._source(request.adapter).weights
+        return digest(content | {"revision": self.files.revision, "dtype": self.settings.dtype, "weights": weights})
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        progress: Callable[[Progress], None] | None = None,
+        deadline: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Reply]:
+        """Answer requests, one adapter at a time.
+
+        In bfloat16 a sample's last digits depend on its batch, so replies repeat exactly for the same list of requests.
+
+        Args:
+            requests: In any order; batches follow (adapter, key).
+            progress: Told after each step how far generation has come.
+            deadline: Instant of `time.monotonic()` at which unfinished samples end with `finish="time"`; they end after
+                `settings.call_seconds` in any case.
+            cancelled: Asked before each step; True ends generation as the deadline does.
+
+        Returns:
+            A reply for each request, in order. A request that cannot be answered gets a reply with an error.
+
+        Raises:
+            ModelError: An adapter is unknown or has become damaged; the base is then served.
+        """
+        if self.settings.threads and torch.get_num_threads() != self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        limit = time.monotonic() + self.settings.call_seconds
+        limit = limit if deadline is None else min(limit, deadline)
+        samples: list[list[Sample]] = [[] for _ in requests]
+        report = _Reporter(requests, progress)
+        prompts: dict[str, list[tuple[str, int, Prompt]]] = {}
+        lengths, errors = [0] * len(requests), [""] * len(requests)
+        for place, request in enumerate(requests):
+            try:
+                tokens = self._render(request)
+                lengths[place] = len(tokens)
+                self._fits(len(tokens), request)
+                samples[place] = self._samples(request)
+            except ModelError as error:
+                errors[place] = str(error)
+                continue
+            entry = (self.key(request), place, Prompt(tokens, samples[place]))
+            prompts.setdefault(request.adapter, []).append(entry)
+
+        def stopped() -> bool:
+            return time.monotonic() >= limit or (cancelled is not None and cancelled())
+
+        with torch.inference_mode():
+            for adapter, entries in sorted(prompts.items()):
+                if not stopped():
+                    self._serve(adapter)
+                batch = Batch(self.model, self.settings, self._stops, stopped, report)
+                batch.run([prompt for _, _, prompt in sorted(entries, key=lambda entry: entry[:2])])
+        return [
+            self._reply(request, samples[place], lengths[place], errors[place])
+            for place, request in enumerate(requests)
+        ]
+
+    def prove(self, adapter: str) -> Proof:
+        """Show by log-probabilities of the adapter's own probe which weights answer under its name.
+
+        The probe in the adapter's manifest holds what PEFT computed with the adapter and with the weights that training
+        started from; the served weights must be closer to the first.
+
+        Raises:
+            ModelError: The adapter is unknown or damaged, or its manifest holds no usable probe.
+        """
+        source = self._source(adapter)
+        self._serve(adapter)
+        probe = read_probe(source)
+        mine, start = torch.tensor(probe.logprobs), torch.tensor(probe.start_logprobs)
+        served = self.logprobs(probe.tokens)[-len(mine) :]
+        to_mine, to_start = _apart(served, mine), _apart(served, start)
+        nearest, gap = min(to_mine, to_start), _apart(mine, start)
+        neither = nearest > _FAR[self._weights.dtype]
+        decided = neither or gap >= 2 * nearest
+        ok = not neither and (to_mine < to_start or not decided)
+        return Proof(adapter=adapter, served=to_mine, other=to_start, decided=decided, ok=ok)
+
+    def logprobs(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Log-probability of each token but the first given those before it, `(tokens - 1,)`, as served now."""
+        with torch.inference_mode():
+            ids = torch.tensor([list(tokens)], device=self.model.device)
+            size = ids.shape[1]
+            mask = torch.zeros(size, size, dtype=self._weights.dtype, device=ids.device)
+            ahead = torch.ones(size, size, dtype=torch.bool, device=ids.device).triu(1)
+            mask.masked_fill_(ahead, torch.finfo(mask.dtype).min)
+            logits = self.model(input_ids=ids, attention_mask=mask[None, None], use_cache=False).logits[0]
+            return token_logprobs(logits[:-1], ids[0, 1:]).cpu()
+
+    def _source(self, adapter: str) -> AdapterSource:
+        if adapter not in self._adapters:
+            known = ", ".join(sorted(self._adapters)) or "none"
+            raise ModelError(f"adapter {adapter!r} is not registered; known: {known}")
+        return self._adapters[adapter]
+
+    def _read(self, source: AdapterSource) -> dict[str, Delta]:
+        return read(source, self._weights.shapes, self.files.revision)
+
+    def _serve(self, adapter: str) -> None:
+        if adapter == self._weights.serving:
+            return
+        # Read anew at each swap: the file may have been damaged since it was registered.
+        deltas = {} if adapter == BASE else self._read(self._source(adapter))
+        self._weights.serve(adapter, deltas)
+
+    def _render(self, request: Request) -> list[int]:
+        messages = [message.model_dump() for message in request.messages]
+        try:
+            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:
+            raise ModelError(f"the chat template refuses these messages: {error}") from error
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    def _fits(self, length: int, request: Request) -> None:
+        needed = length + request.sampling.max_tokens
+        limits = [getattr(self._config, "max_position_embeddings", None)]
+        if any(kind == "sliding_attention" for kind in getattr(self._config, "layer_types", None) or []):
+            limits.append(getattr(self._config, "sliding_window", None))
+        limit = min((value for value in limits if value), default=needed)
+        if needed > limit:
+            raise ModelError(
+                f"prompt of {length} tokens and {request.sampling.max_tokens} new ones exceed the model's {limit}"
+            )
+
+    def _samples(self, request: Request) -> list[Sample]:
+        samples = []
+        for place in range(request.n):
+            draws = uniforms(request.seed, place, request.sampling.max_tokens)
+            constraint = self._constraints().start(request.schema_) if request.schema_ is not None else None
+            samples.append(Sample(request.sampling, draws, constraint))
+        return samples
+
+    def _constraints(self) -> Constrainer:
+        if self._constrainer is None:
+            vocabulary = self._config.vocab_size
+            self._constrainer = Constrainer(self.tokenizer, vocabulary, self._stops)
+        return self._constrainer
+
+    def _reply(self, request: Request, samples: list[Sample], length: int, error: str) -> Reply:
+        if error:
+            failed = Completion(text="", finish="error")
+            return Reply(completions=(failed,) * request.n, prompt_tokens=length, error=error)
+        completions = tuple(
+            Completion(
+                text=self.tokenizer.decode(sample.tokens, skip_special_tokens=True),
+                tokens=tuple(sample.tokens),
+                logprobs=tuple(sample.logprobs),
+                behaviour_logprobs=tuple(sample.behaviour),
+                finish=sample.finish or "time",
+            )
+            for sample in samples
+        )
+        first = next((sample.error for sample in samples if sample.error), None)
+        late = sum(sample.finish == "time" for sample in samples)
+        if late:
+            first = f"{late} of {request.n} samples were cut short by the time limit or by cancellation"
+        return Reply(completions=completions, prompt_tokens=length, error=first)
+
+
+class _Reporter:
+    """Adds up what batches report."""
+
+    def __init__(self, requests: Sequence[Request], tell: Callable[[Progress], None] | None) -> None:
+        self._tell, self._began = tell, time.monotonic()
+        self._now = Progress(requests=len(requests), sequences=sum(request.n for request in requests))
+
+    def __call__(self, finished: int, tokens: int) -> None:
+        if self._tell is None:
+            return
+        self._now = Progress(
+            requests=self._now.requests,
+            sequences=self._now.sequences,
+            finished=self._now.finished + finished,
+            tokens=self._now.tokens + tokens,
+            seconds=time.monotonic() - self._began,
+        )
+        self._tell(self._now)
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().mean())
+
+
+def _stop_tokens(tokenizer: Any, generation: Any) -> frozenset[int]:
+    found = {tokenizer.eos_token_id}
+    named = generation.eos_token_id if generation is not None else None
+    found.update(named if isinstance(named, list | tuple) else [named])
+    return frozenset(token for token in found if token is not None)

@@ -1,0 +1,81 @@
+"""What is asked of a model and what comes back, light enough to import anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+from quintet.records import BASE, Completion, Message, Part
+
+
+class Sampling(Part):
+    """How tokens are chosen."""
+
+    temperature: float = Field(default=0.8, ge=0)
+    """Divides the logits; 0 is greedy."""
+    top_k: int = Field(default=20, ge=0)
+    """Only this many likeliest tokens are sampled from; 0 is the whole vocabulary."""
+    max_tokens: int = Field(default=48, ge=1)
+    """Most tokens generated."""
+
+
+class Request(Part):
+    """One prompt and how many replies to sample from it."""
+
+    messages: tuple[Message, ...]
+    """The conversation, at least one message."""
+    n: int = Field(default=1, ge=1)
+    """Independent samples; the prompt is prefilled once for all of them."""
+    sampling: Sampling = Sampling()
+    seed: str = ""
+    """Sample `i` draws from a generator keyed by this and `i`, whatever else is in its batch."""
+    adapter: str = BASE
+    """Id of a registered adapter, or the base model."""
+    schema_: dict[str, Any] | None = None
+    """JSON schema that the reply is constrained to."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Request:
+        if not self.messages:
+            raise ValueError("a request needs at least one message")
+        return self
+
+
+class Reply(Part):
+    """The completions of one request."""
+
+    completions: tuple[Completion, ...]
+    """As many as asked for, in order; also when there was an error."""
+    prompt_tokens: int = 0
+    """Length of the rendered prompt in tokens."""
+    error: str | None = None
+    """Why some completions are missing or cut short, in one line."""
+
+
+class Progress(Part):
+    """How far a generation has come."""
+
+    requests: int
+    """Requests asked."""
+    sequences: int
+    """Samples asked, over all requests."""
+    finished: int = 0
+    """Samples finished."""
+    tokens: int = 0
+    """Tokens generated so far."""
+    seconds: float = 0.0
+    """Since generation began."""
+
+
+class Proof(Part):
+    """Evidence about which weights answer under an adapter's name."""
+
+    adapter: str
+    served: float
+    """Mean absolute difference, in nats, to the log-probabilities that PEFT computed with the adapter."""
+    other: float
+    """The same to those of the weights that training started from."""
+    decided: bool
+    """False where the probe cannot tell the two apart: the adapter is too close to where it started."""
+    ok: bool
+    """Whether nothing speaks against the adapter being what is served."""

@@ -1,0 +1,38 @@
+"""Settings of the models that Quintet serves itself, kept apart so that reading a config imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelSettings(BaseModel):
+    """How the in-process model is loaded and how it generates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = "smollm2-135m"
+    """Packaged model, local folder, or hub name; the default ships as a package and needs no network."""
+    network: bool = False
+    """Whether a hub name may be downloaded; off, since the default run is offline."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Weights' type; bfloat16 is three times faster on CPUs that have it, float32 is for exact comparisons."""
+    device: str = "auto"
+    """`auto` (a GPU if there is one, else the CPU), `cpu`, or a torch device such as `cuda:0`."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads for generation; 0 leaves torch's own choice, one for each physical core."""
+    batch: int = Field(default=64, ge=1)
+    """Most sequences decoded together; beyond 64 a 2-core CPU gains little, and latency and memory grow."""
+    prefill_tokens: int = Field(default=1024, ge=1)
+    """Most prompt tokens, padding included, in one prefill; a CPU is saturated well below."""
+    cache_mb: int = Field(default=384, ge=1)
+    """Memory for keys and values, in MiB; long contexts shrink the batch to fit (never below one sequence)."""
+    call_seconds: float = Field(default=600.0, gt=0)
+    """Time limit of one wave, in seconds; what has not finished then ends with `finish="time"`."""
+    temperature: float = Field(default=0.8, ge=0)
+    """Default sampling temperature; 0 is greedy. At 1 a 135M model babbles."""
+    top_k: int = Field(default=20, ge=0)
+    """Default number of likeliest tokens sampled from; 0 is the whole vocabulary."""
+    max_tokens: int = Field(default=48, ge=1)
+    """Default most tokens of a reply; enough for a short answer, and replies that ramble are cut soon."""

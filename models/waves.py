@@ -1,0 +1,251 @@
+"""Collects model requests into waves, so that batches depend on what is asked and never on who asked first.
+
+A wave fires when every open participant waits for a reply. It is answered from the call log if the log holds all of it,
+and otherwise generated whole, in a worker thread, so that the event loop stays alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from quintet.models.errors import ModelError
+from quintet.models.requests import Progress, Reply, Request
+from quintet.records import Call, Part
+
+# A wave waits until nothing new has come for this long and for so many turns of the event loop: tasks that were started
+# together then ask together.
+_TICK_SECONDS, _TICK_TURNS = 0.005, 10
+
+
+class CallLog(Protocol):
+    """What was answered before."""
+
+    def lookup(self, request: str) -> Call | None:
+        """The call with this request hash, if it was answered."""
+
+
+class Generator(Protocol):
+    """What generates a wave: the engine, or a stand-in."""
+
+    def key(self, request: Request) -> str:
+        """Hash of everything that determines the replies."""
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        progress: Callable[[Progress], None] | None = None,
+        deadline: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Reply]:
+        """A reply for each request, in order."""
+
+
+class Wave(Part):
+    """How far a wave has come."""
+
+    number: int
+    """Counted from 1 over the life of a `Waves`."""
+    progress: Progress
+    from_log: bool = False
+    """Whether it is answered from the log."""
+    done: bool = False
+
+
+@dataclass(eq=False)
+class _Pending:
+    key: str
+    request: Request
+    participant: object | None
+    future: asyncio.Future[tuple[Reply, bool]]
+
+
+class Waves:
+    """The way to an engine for everything that runs at once in one event loop."""
+
+    def __init__(
+        self,
+        engine: Generator,
+        log: CallLog | None = None,
+        on_wave: Callable[[Wave], None] | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        """Nothing starts before the first request.
+
+        Args:
+            engine: Generates.
+            log: Answers what was asked before; none: everything is generated.
+            on_wave: Told, in the event loop, when a wave starts, goes on and ends.
+            deadline: Instant of `time.monotonic()` after which nothing is generated, such as the end of a run's budget;
+                each wave has the engine's own limit besides.
+        """
+        self.engine, self.log, self.on_wave, self.deadline = engine, log, on_wave, deadline
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quintet-engine")
+        self._closed = Event()
+        self._open: set[object] = set()
+        self._current: ContextVar[object | None] = ContextVar("participant", default=None)
+        self._pending: list[_Pending] = []
+        self._timer: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._count = 0
+
+    @asynccontextmanager
+    async def participant(self) -> AsyncIterator[None]:
+        """An open episode: until it ends, a wave waits for its next request.
+
+        Tasks started inside belong to it. Enter all participants that start together before any of them asks; those
+        that enter within a few milliseconds of one another are waited for.
+        """
+        me = object()
+        self._open.add(me)
+        token = self._current.set(me)
+        try:
+            yield
+        finally:
+            self._current.reset(token)
+            self._open.discard(me)
+            self._wake()
+
+    async def submit(self, request: Request) -> tuple[str, Reply, bool]:
+        """Ask, and wait for the wave.
+
+        Returns:
+            The request's key, the reply, and whether it came from the log.
+
+        Raises:
+            ModelError: The engine failed, or is closed.
+        """
+        if self._closed.is_set():
+            raise ModelError("the model is closed; open a new one to go on")
+        key = self.engine.key(request)
+        me = self._current.get()
+        mine = _Pending(key, request, me if me in self._open else None, asyncio.get_running_loop().create_future())
+        self._pending.append(mine)
+        self._wake()
+        try:
+            reply, from_log = await mine.future
+        finally:
+            # A cancelled request no longer counts as one that its participant waits for.
+            if mine in self._pending:
+                self._pending.remove(mine)
+                self._wake()
+        return key, reply, from_log
+
+    def submit_sync(self, request: Request) -> tuple[str, Reply, bool]:
+        """Ask from a thread without an event loop: a wave of its own.
+
+        Raises:
+            ModelError: The engine failed, or is closed.
+        """
+        key = self.engine.key(request)
+        call = self.log.lookup(key) if self.log else None
+        if call is not None:
+            return key, _reply(call), True
+        try:
+            reply = self._worker.submit(self._generate, [request], None, self._closed.is_set).result()[0]
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(f"generation failed: {type(error).__name__}: {error}") from error
+        return key, reply, False
+
+    def close(self) -> None:
+        """Stop what is being generated at its next step and end the worker thread."""
+        self._closed.set()
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def _wake(self) -> None:
+        """Something changed that may complete a wave; look again when the event loop has settled."""
+        if self._pending and (self._timer is None or self._timer.done()):
+            self._timer = asyncio.get_running_loop().create_task(self._settle())
+
+    async def _settle(self) -> None:
+        seen: tuple[int, ...] = ()
+        while (now := self._ready()) and now != seen:
+            seen = now
+            for _ in range(_TICK_TURNS):
+                await asyncio.sleep(0)
+            await asyncio.sleep(_TICK_SECONDS)
+        # Nothing is awaited from here on, so what is ready now is what fires.
+        wave = [pending for pending in self._pending if id(pending) in set(self._ready())]
+        if not wave:
+            return
+        self._pending = [pending for pending in self._pending if pending not in wave]
+        task = asyncio.get_running_loop().create_task(self._run(wave))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _ready(self) -> tuple[int, ...]:
+        """Requests that need not wait: those outside any participant, and the others once all participants ask."""
+        inside = [pending for pending in self._pending if pending.participant in self._open]
+        complete = {pending.participant for pending in inside} == self._open
+        return tuple(id(p) for p in self._pending if complete or p not in inside)
+
+    async def _run(self, wave: list[_Pending]) -> None:
+        wave.sort(key=lambda pending: (pending.request.adapter, pending.key))
+        self._count += 1
+        try:
+            replies, from_log = await self._answer(self._count, wave)
+        except Exception as error:
+            reason = error if isinstance(error, ModelError) else None
+            for pending in wave:
+                if not pending.future.done():
+                    failure = reason or ModelError(f"generation failed: {type(error).__name__}: {error}")
+                    failure.__cause__ = None if reason else error
+                    pending.future.set_exception(failure)
+            return
+        finally:
+            for pending in wave:
+                # Only if this task itself is cancelled: nobody may wait for ever.
+                if not pending.future.done() and asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                    pending.future.cancel()
+        for pending in wave:
+            if not pending.future.done():
+                pending.future.set_result((replies[pending.key], from_log))
+
+    async def _answer(self, number: int, wave: list[_Pending]) -> tuple[dict[str, Reply], bool]:
+        requests = {pending.key: pending.request for pending in wave}
+        total = Progress(requests=len(requests), sequences=sum(request.n for request in requests.values()))
+        calls = {key: self.log.lookup(key) for key in requests} if self.log else {}
+        known = {key: _reply(call) for key, call in calls.items() if call is not None}
+        if len(known) == len(requests):
+            self._tell(Wave(number=number, progress=total, from_log=True, done=True))
+            return known, True
+        self._tell(Wave(number=number, progress=total))
+        loop = asyncio.get_running_loop()
+        latest = total
+
+        def report(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+            if self.on_wave is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(self._tell, Wave(number=number, progress=progress))
+
+        def abandoned() -> bool:
+            return self._closed.is_set() or all(pending.future.done() for pending in wave)
+
+        replies = await loop.run_in_executor(self._worker, self._generate, list(requests.values()), report, abandoned)
+        self._tell(Wave(number=number, progress=latest, done=True))
+        return dict(zip(requests, replies, strict=True)), False
+
+    def _generate(
+        self,
+        requests: list[Request],
+        report: Callable[[Progress], None] | None,
+        cancelled: Callable[[], bool],
+    ) -> list[Reply]:
+        return self.engine.generate(requests, report, self.deadline, cancelled)
+
+    def _tell(self, wave: Wave) -> None:
+        if self.on_wave is not None:
+            self.on_wave(wave)
+
+
+def _reply(call: Call) -> Reply:
+    return Reply(completions=call.completions, prompt_tokens=call.prompt_tokens, error=call.error)

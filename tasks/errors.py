@@ -1,0 +1,55 @@
+"""The task room's errors, so that a caller can tell a bad request from a task that proved unusable."""
+
+from __future__ import annotations
+
+
+class TaskError(Exception):
+    """Something asked of the task families cannot be done; the message says what and what would be right."""
+
+
+class LevelError(TaskError):
+    """A level cannot be drawn from: there is none, its generator refuses it, or it takes too long."""
+
+
+class LevelTooNarrow(LevelError):  # noqa: N818 - a port other rooms name
+    """A level holds fewer questions than were asked for.
+
+    Args:
+        family: The family drawn from.
+        level: Its level.
+        split: The split the questions had to belong to.
+        found: How many distinct questions there were, excluded ones left out.
+        needed: How many were asked for.
+    """
+
+    def __init__(self, family: str, level: int, split: str, found: int, needed: int) -> None:
+        super().__init__(
+            f"{family} level {level} holds {found} unused questions of the {split} split, "
+            f"{needed} are needed: ask for fewer or choose a wider level"
+        )
+        self.family = family
+        self.level = level
+        self.split = split
+        self.found = found
+        self.needed = needed
+
+    def __reduce__(self) -> tuple[type[LevelTooNarrow], tuple[str, int, str, int, int]]:
+        return type(self), (self.family, self.level, self.split, self.found, self.needed)
+
+
+class Ungrounded(TaskError):  # noqa: N818 - a port other rooms name
+    """A proposal that no executor can turn into a task.
+
+    Args:
+        reason: Why, in a few stable words: `malformed`, `out of range`, `trivial`, `unknown family`,
+            `cannot be proposed`, `executor failed` or `executor timed out`.
+        detail: What exactly was found, for a person to read.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[Ungrounded], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)

@@ -1,0 +1,107 @@
+"""Which task families there are: reasoning-gym's, those of plug-ins, and those that a caller passes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+
+from quintet.records import Part
+from quintet.tasks.arithmetic import ARITHMETIC
+from quintet.tasks.errors import TaskError
+from quintet.tasks.family import TaskFamily
+from quintet.tasks.gym import GymFamily
+from quintet.tasks.gym_table import LIBRARY_LEVELS
+
+GROUP = "quintet.tasks"
+"""Entry-point group; each names a `TaskFamily`, or a class or function that makes one without arguments."""
+
+_LIBRARY = "reasoning-gym"
+
+
+class FamilyInfo(Part):
+    """One line of the catalogue."""
+
+    family: str
+    levels: int
+    proposable: bool
+    """Whether the model may invent tasks of it."""
+    source: str
+    """Where it comes from."""
+
+
+def load_families(extra: Sequence[TaskFamily] = ()) -> dict[str, TaskFamily]:
+    """Every family by its name; reasoning-gym itself is not imported.
+
+    Args:
+        extra: Families of the caller's own.
+
+    Raises:
+        TaskError: Two have the same name, or an entry point names no family.
+    """
+    return {name: family for name, (_, family) in _named(extra).items()}
+
+
+def catalogue(extra: Sequence[TaskFamily] = ()) -> list[FamilyInfo]:
+    """What `load_families` finds, sorted by name."""
+    return [
+        FamilyInfo(family=name, levels=family.levels, proposable=family.proposal is not None, source=source)
+        for name, (source, family) in sorted(_named(extra).items())
+    ]
+
+
+def pick(families: Mapping[str, TaskFamily], names: Iterable[str]) -> list[TaskFamily]:
+    """The named families, each once, in the order of first mention.
+
+    Raises:
+        TaskError: There is no such family; the message names the nearest.
+    """
+    wanted = dict.fromkeys(names)
+    for name in wanted:
+        if name not in families:
+            raise TaskError(nearest(name, families))
+    return [families[name] for name in wanted]
+
+
+def nearest(name: str, families: Iterable[str]) -> str:
+    """One line on a name that no family has, with the nearest right one."""
+    known = sorted(families)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:10])}, ..."
+    return f"no task family is named {name!r}: {hint}"
+
+
+def _named(extra: Sequence[TaskFamily]) -> dict[str, tuple[str, TaskFamily]]:
+    named: dict[str, tuple[str, TaskFamily]] = {}
+    for source, family in _all(extra):
+        if family.name in named:
+            first = named[family.name][0]
+            raise TaskError(f"task family {family.name!r} comes from {first} and from {source}: rename one")
+        named[family.name] = (source, family)
+    return named
+
+
+def _all(extra: Sequence[TaskFamily]) -> Iterator[tuple[str, TaskFamily]]:
+    for name in LIBRARY_LEVELS:
+        yield _LIBRARY, ARITHMETIC.get(name, GymFamily)(name)
+    for point in entry_points(group=GROUP):
+        source = f"entry point {point.name} = {point.value}"
+        try:
+            loaded = point.load()
+            family = loaded if isinstance(loaded, TaskFamily) else loaded()
+        except Exception as error:
+            raise TaskError(f"{source} in group {GROUP} cannot be loaded: {error}") from error
+        yield source, _checked(family, source)
+    for family in extra:
+        source = f"{type(family).__module__}.{type(family).__qualname__}"
+        yield source, _checked(family, source)
+
+
+def _checked(family: object, source: str) -> TaskFamily:
+    if not isinstance(family, TaskFamily):
+        raise TaskError(f"{source} is a {type(family).__name__}, not a TaskFamily: derive it from TaskFamily")
+    if not isinstance(getattr(family, "name", None), str) or not family.name:
+        raise TaskError(f"{source} has no name: set `name` to a unique string")
+    if not isinstance(family.levels, int) or family.levels < 1:
+        raise TaskError(f"task family {family.name!r} has {family.levels!r} levels: it needs at least 1")
+    return family

@@ -1,0 +1,11 @@
+"""What can go wrong in training, as one family of errors."""
+
+from __future__ import annotations
+
+
+class TrainError(Exception):
+    """Training cannot be done; the message says in one line what was found, where, and what would be right."""
+
+
+class RegistryError(TrainError):
+    """An adapter is missing or damaged; the message names the file."""
