@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quintet.agents.roles import Episode, EpisodeRole, RoundRole
+    from quintet.agents.roles import EpisodeRole, RoundRole
+    from quintet.agents.table import Episode, Round
     from quintet.graph.loop import Loop
     from quintet.graph.settings import Settings
     from quintet.tasks.family import TaskFamily
 
 __version__ = "0.1.0"
-__all__ = ["Episode", "EpisodeRole", "Loop", "RoundRole", "Settings", "TaskFamily"]
+__all__ = ["Episode", "EpisodeRole", "Loop", "Round", "RoundRole", "Settings", "TaskFamily"]
 
 _HOMES = {
-    "Episode": "quintet.agents.roles",
+    "Episode": "quintet.agents.table",
+    "Round": "quintet.agents.table",
     "EpisodeRole": "quintet.agents.roles",
     "Loop": "quintet.graph.loop",
     "RoundRole": "quintet.agents.roles",

@@ -88,7 +88,8 @@ class Record(Part):
 
     def with_(self, **changes: Any) -> Self:
         """A validated copy with other values in some fields (and so another id)."""
-        return type(self).model_validate({**dict(self), **changes})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**fields, **changes})
 
 
 KINDS: dict[str, type[Record]] = {}

@@ -133,9 +133,9 @@ class Curator(RoundRole):
         return completion.finish == "stop", len(completion.tokens)
 
     def _refuse_repeats(self, candidates: list[_Candidate]) -> None:
-        """Of one task, keep different texts only, and no more than the settings allow."""
+        """Of one task, keep different texts only, the shortest first, and no more than the settings allow."""
         texts: dict[str, set[str]] = {}
-        for candidate in candidates:
+        for candidate in sorted(candidates, key=lambda c: c.scores["tokens"]):
             if candidate.refusal:
                 continue
             kept = texts.setdefault(candidate.task.id, set())

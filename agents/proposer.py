@@ -93,7 +93,8 @@ class Proposer(RoundRole):
                 own[0].question, Task, before=round.number, family=family, count=SEEDS
             )
         seeds = [memory for memory, _ in recalled if isinstance(memory, Task)] or own[:SEEDS]
-        schema = self.table.examiner.families[family].proposal
+        # One level up is accepted too: what is just beyond reach teaches most.
+        schema = self.table.examiner.families[family].proposal_at(round.levels[family] + 1)
         said = await self.call(round, n=self.settings.invented, about=family, reply=schema, family=family, seeds=seeds)
         found: list[Record | _Draft] = []
         if recalled:

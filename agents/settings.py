@@ -32,6 +32,8 @@ class ProposerSettings(RoleSettings):
 
     families: tuple[str, ...] = ("chain_sum", "products", "gcd")
     """Task families to train on."""
+    start_level: int = Field(0, ge=0)
+    """Level at which training begins, in every family; it climbs as the model learns."""
     tasks: int = Field(32, gt=0)
     """Tasks drawn for each family and round, at its present level."""
     invented: int = Field(6, ge=0)
@@ -72,7 +74,7 @@ class CuratorSettings(RoleSettings):
     """Settings of the curator."""
 
     rows_per_task: int = Field(4, gt=0)
-    """Most rows from one task, so that easy tasks do not crowd out hard ones."""
+    """Most rows from one task, the shortest first: neither easy tasks nor ramblings shall crowd out the rest."""
     row_budget: int = Field(400, gt=0)
     """Most rows in a round; the hardest and newest tasks come first."""
     easy: Share = 1.0

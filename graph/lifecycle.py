@@ -262,7 +262,7 @@ def opening(settings: Settings) -> State:
     return State(
         round=1,
         incumbent=BASE,
-        levels=dict.fromkeys(settings.proposer.families, 0),
+        levels=dict.fromkeys(settings.proposer.families, settings.proposer.start_level),
         tasks=[],
         rows=[],
         candidate=None,

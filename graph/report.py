@@ -192,7 +192,7 @@ def _round(ledger: RunLedger, number: int) -> RoundReport:
         adapter=adapters[-1].id if adapters else None,
         decision="none" if decision is None or decision.candidate is None else _word(decision),
         reason=decision.reason if decision else "",
-        levels=before or {proposal.family: 0 for proposal in proposals},
+        levels=before or {p.family: p.level for p in proposals if p.origin == "drawn"},
         steer=_score(steer[-1]) if steer else None,
         gate=Gate(**_score(gates[1]).model_dump(), incumbent=_score(gates[0]), candidate=_score(gates[1]))
         if gates

@@ -107,7 +107,7 @@ class Embedder:
         for place, ids in enumerate(tokens):
             alike[len(ids)].append(place)
         vectors: list[Any] = [None] * len(texts)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._threads.limit(limits=1, user_api="openmp"):
             for places in alike.values():
                 for first in range(0, len(places), self._batch):
                     some = places[first : first + self._batch]
@@ -124,6 +124,17 @@ class Embedder:
         clean = [text.encode(errors="replace").decode() for text in texts]
         ids: list[list[int]] = self._model.tokenizer(clean, truncation=True, max_length=longest)["input_ids"]
         return ids
+
+    @cached_property
+    def _threads(self) -> Any:
+        """Holds the calling thread, and no other, to one OpenMP thread.
+
+        A model this small gains little from two, and where others compute too, their waiting for each other makes it
+        twenty times slower.
+        """
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+        return ThreadpoolController()
 
     @cached_property
     def _model(self) -> Any:

@@ -7,70 +7,22 @@ import hashlib
 import json
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from quintet.memory.database import connect, reporting, shown
 from quintet.memory.errors import LedgerError
+from quintet.memory.events import PARSED_BYTES, Event, Parsed, RunInfo
 from quintet.memory.schema import events, links, runs
-from quintet.records import KINDS, Call, Part, Record, Stage, digest
+from quintet.records import KINDS, Call, Record, Stage, digest
 from sqlalchemy.dialects import postgresql, sqlite
 
+__all__ = ["Event", "Ledger", "RunInfo", "RunLedger"]
+
 R = TypeVar("R", bound=Record)
-
-PARSED_BYTES = 16_000_000
-"""Bodies whose parsed records are kept at hand, in characters of JSON; about five times that in memory."""
-
-
-class RunInfo(Part):
-    """A run as the ledger knows it."""
-
-    run: str
-    seed: int
-    settings: dict[str, Any]
-    status: str
-    started: float
-    """Seconds since the epoch."""
-    seconds: float = 0.0
-    """Wall time after set-up, over all its sittings."""
-    tokens: int = 0
-    """Prompt and completion tokens, over all calls."""
-    peak_rss_mb: float = 0.0
-    """Largest resident memory of all its processes together, in MB."""
-    pid: int | None = None
-    """The process that runs it, or last did."""
-
-
-class Event(Part):
-    """A record in the ledger, with what the record itself must not know: its run and time."""
-
-    seq: int
-    """Its place in the ledger; grows, and is never used twice."""
-    run: str
-    id: str
-    kind: str
-    round: int | None
-    role: str | None
-    adapter: str | None
-    task: str | None
-    time: float
-    """Seconds since the epoch."""
-    seconds: float | None
-    """How long it took, where that was measured."""
-    tokens: int | None
-    """Prompt and completion tokens, for a call."""
-    body: str
-    """The record as JSON."""
-
-    @cached_property
-    def record(self) -> Record:
-        """The record, parsed when first asked for."""
-        return Record.parse(self.kind, self.body)
 
 
 class Ledger:
@@ -225,7 +177,10 @@ class RunLedger:
                 for place, parent in enumerate(record.parents)
             ]
         with self.ledger.writing() as connection:
-            new = connection.execute(_unless_there(self.ledger.engine, events), rows).rowcount
+            counting = {"preserve_rowcount": True}
+            new = connection.execute(
+                _unless_there(self.ledger.engine, events), rows, execution_options=counting
+            ).rowcount
             if parents:
                 connection.execute(_unless_there(self.ledger.engine, links), parents)
         return int(new)
@@ -282,9 +237,11 @@ class RunLedger:
     def children(self, id: str) -> list[str]:
         """Ids of the records that came from this one, in the order they were recorded."""
         joined = links.join(events, (events.c.id == links.c.child) & (events.c.run == links.c.run))
-        chosen = sa.select(links.c.child).select_from(joined).where(links.c.run == self.run, links.c.parent == id)
+        chosen = sa.select(events.c.seq, links.c.child).select_from(joined)
+        # Sorted here: asked to sort, SQLite walks all events in order instead.
         with self.ledger.reading() as connection:
-            return list(connection.execute(chosen.order_by(events.c.seq)).scalars())
+            rows = connection.execute(chosen.where(links.c.run == self.run, links.c.parent == id)).all()
+        return [child for _, child in sorted(tuple(row) for row in rows)]
 
     def count(self, kind: type[Record], round: int | None = None) -> int:
         """How many records of a kind there are, in one round or in all."""
@@ -380,33 +337,6 @@ class RunLedger:
             return connection.execute(chosen).scalar() or 0
 
 
-class Parsed:
-    """Parsed records, the least recently used forgotten first; bounded by the size of their JSON."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
-        self._held: OrderedDict[tuple[str, str], tuple[Record, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[str, str]) -> Record | None:
-        """The record, if it is at hand."""
-        with self._lock:
-            if key not in self._held:
-                return None
-            self._held.move_to_end(key)
-            return self._held[key][0]
-
-    def keep(self, key: tuple[str, str], record: Record, size: int) -> Record:
-        """Hold a record whose JSON has `size` characters."""
-        with self._lock:
-            if key not in self._held:
-                self._size += size
-            self._held[key] = (record, size)
-            while self._size > self._limit:
-                self._size -= self._held.popitem(last=False)[1][1]
-        return record
-
-
 def _columns(record: Record) -> dict[str, Any]:
     named = {name: getattr(record, name, None) for name in ("round", "role", "adapter", "task")}
     return {"id": record.id, "kind": record.kind, "body": record.model_dump_json(), **named}
@@ -414,7 +344,7 @@ def _columns(record: Record) -> dict[str, Any]:
 
 def _unless_there(engine: sa.Engine, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    return insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def _info(row: sa.Row[Any]) -> RunInfo:

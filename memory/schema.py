@@ -85,7 +85,7 @@ APPEND_ONLY = {
     ],
     "postgresql": [
         "CREATE OR REPLACE FUNCTION quintet_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END $$",
+        "$$ BEGIN RAISE EXCEPTION '%% are append-only', TG_TABLE_NAME; END $$",
         *(
             f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION quintet_append_only()"

@@ -58,8 +58,11 @@ def attend(
 
 def install(model: Any) -> None:
     """Make a transformers model use `attend`, where its architecture lets the attention be chosen."""
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
 
     if getattr(model, "_supports_attention_backend", False):
         AttentionInterface.register(NAME, attend)
+        # Without this, a call that brings no mask of its own would look ahead.
+        AttentionMaskInterface.register(NAME, eager_mask)
         model.set_attn_implementation(NAME)

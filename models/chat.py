@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -10,9 +11,8 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field
 from quintet.models.errors import ModelError
@@ -124,15 +124,19 @@ class LocalChat(BaseChatModel):
         known = {"method", "strict", "tools"}
         if unknown := sorted(set(kwargs) - known):
             raise ModelError(f"with_structured_output does not know {', '.join(unknown)}; known: {', '.join(known)}")
-        pydantic = isinstance(schema, type) and issubclass(schema, BaseModel)
-        parser: Any = PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
         model: Runnable[Any, Any] = self.bind(schema=convert_to_json_schema(schema))
+        parser = RunnableLambda(_parser(schema))
         if not include_raw:
-            chain: Runnable[Any, Any] = model | parser
-            return chain
+            return model | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnablePassthrough.assign(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+        return RunnableParallel(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def _parser(schema: dict[str, Any] | type) -> Callable[[AIMessage], Any]:
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return lambda message: schema.model_validate_json(message.text)
+    return lambda message: json.loads(message.text)
 
 
 def _message(message: BaseMessage) -> Message:

@@ -61,7 +61,7 @@ class Constrainer:
         if text not in self._compiled:
             try:
                 # Free whitespace lets a small model fill its whole budget with it.
-                grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False})
+                grammar = LLMatcher.grammar_from_json_schema(closed(schema), overrides={"whitespace_flexible": False})
                 matcher = LLMatcher(self._tokens, grammar, log_level=0)
             except ValueError as error:
                 raise ModelError(f"JSON schema cannot be used: {_line(str(error))}") from error
@@ -69,6 +69,24 @@ class Constrainer:
                 raise ModelError(f"JSON schema cannot be used: {_line(matcher.get_error())}")
             self._compiled[text] = matcher
         return Constraint(self._compiled[text].deep_copy(), self._vocabulary)
+
+
+def closed(schema: Any) -> Any:
+    """The schema without properties that it does not name, where it leaves that open; they would have no end."""
+    if not isinstance(schema, dict):
+        return schema
+    result = dict(schema)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(result.get(key), dict):
+            result[key] = {name: closed(inner) for name, inner in result[key].items()}
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        if isinstance(result.get(key), list):
+            result[key] = [closed(inner) for inner in result[key]]
+    if "items" in result:
+        result["items"] = closed(result["items"])
+    if "properties" in result and not {"additionalProperties", "allOf", "patternProperties"} & set(result):
+        result["additionalProperties"] = False
+    return result
 
 
 def _line(text: str) -> str:

@@ -184,11 +184,13 @@ class Engine:
         return read(source, self._weights.shapes, self.files.revision)
 
     def _serve(self, adapter: str) -> None:
-        if adapter == self._weights.serving:
+        if adapter == BASE:
+            self._weights.serve(BASE, {})
             return
-        # Read anew at each swap: the file may have been damaged since it was registered.
-        deltas = {} if adapter == BASE else self._read(self._source(adapter))
-        self._weights.serve(adapter, deltas)
+        source = self._source(adapter)
+        if source.weights != self._weights.serving:
+            # Read anew at each swap: the file may have been damaged since it was registered.
+            self._weights.serve(source.weights, self._read(source))
 
     def _render(self, request: Request) -> list[int]:
         messages = [message.model_dump() for message in request.messages]

@@ -144,7 +144,7 @@ class Waves:
             ModelError: The engine failed, or is closed.
         """
         key = self.engine.key(request)
-        call = self.log.lookup(key) if self.log else None
+        call = self.log.lookup(key) if self.log is not None else None
         if call is not None:
             return key, _reply(call), True
         try:
@@ -212,7 +212,7 @@ class Waves:
     async def _answer(self, number: int, wave: list[_Pending]) -> tuple[dict[str, Reply], bool]:
         requests = {pending.key: pending.request for pending in wave}
         total = Progress(requests=len(requests), sequences=sum(request.n for request in requests.values()))
-        calls = {key: self.log.lookup(key) for key in requests} if self.log else {}
+        calls = {key: self.log.lookup(key) for key in requests} if self.log is not None else {}
         known = {key: _reply(call) for key, call in calls.items() if call is not None}
         if len(known) == len(requests):
             self._tell(Wave(number=number, progress=total, from_log=True, done=True))

@@ -31,17 +31,18 @@ class Weights:
     def __init__(self, files: ModelFiles, dtype: torch.dtype, device: torch.device) -> None:
         from transformers import AutoModelForCausalLM
 
+        self.model: Any
         try:
-            self.model: Any = AutoModelForCausalLM.from_pretrained(files.path, dtype=dtype, local_files_only=True)
+            self.model = AutoModelForCausalLM.from_pretrained(files.path, dtype=dtype, local_files_only=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"model {files.name!r} in {files.path} does not load: {reason}") from error
-        self.model.eval()  # type: ignore[no-untyped-call]
-        self.model.requires_grad_(False).to(device)
+        served: Any = self.model
+        served.eval().requires_grad_(False).to(device)
         attention.install(self.model)
         self.dtype, self.device = dtype, device
         self.serving: str = BASE
-        """The adapter folded in now."""
+        """Hash of the adapter folded in now, or the base; an id may be registered anew with other weights."""
         self.shapes: dict[str, tuple[int, int]] = {}
         """`(out, in)` of every linear layer, by module name."""
         self._layers: dict[str, _Assignable] = {}
@@ -77,7 +78,11 @@ class Weights:
                 self._layers[name] = PlainLinear(module)
 
     def serve(self, adapter: str, deltas: dict[str, Delta]) -> None:
-        """Fold an adapter into the base, or leave the base alone if there are no deltas.
+        """Fold an adapter into the base.
+
+        Args:
+            adapter: Hash of its weights, or `BASE`.
+            deltas: What it adds to each layer; none for the base.
 
         Raises:
             ModelError: Folding failed; the base is served then.
@@ -94,7 +99,8 @@ class Weights:
             for name in sorted(self._folded):
                 self._assign(name, None)
             self.serving = BASE
-            raise ModelError(f"adapter {adapter} could not be folded: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ModelError(f"adapter with weights {adapter[:16]}… could not be folded: {reason}") from error
         self.serving = adapter
 
     def _assign(self, name: str, delta: Delta | None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from quintet.tasks import expressions
 from quintet.tasks.errors import Ungrounded
 from quintet.tasks.family import Draft
@@ -75,6 +75,16 @@ class ArithmeticFamily(GymFamily):
     def express(self, text: str, level: int) -> Draft:
         """A draft that asks what an expression is worth."""
         return self.state(text, expressions.canonical(text), expressions.value(expressions.parse(text)), level)
+
+    def proposal_at(self, level: int) -> type[BaseModel] | None:
+        """At a level of our own: operands no larger than its largest, and none that would make the task trivial."""
+        proposal, narrow = self.proposal, self._ladder.narrow
+        if proposal is None or level >= len(narrow) or "second" not in proposal.model_fields:
+            return proposal
+        operands, parameters = narrow[level].operands, narrow[level].parameters
+        largest = max(high for _, high in operands) if operands else int(parameters["max_value"])
+        operand = (int, Field(ge=2, le=largest))
+        return create_model(proposal.__name__, __base__=proposal, first=operand, second=operand)
 
     def level_of(self, first: int, second: int) -> int:
         """The narrowest level that holds two operands, in either order."""

@@ -68,6 +68,10 @@ class TaskFamily(ABC):
         """
         raise Ungrounded("cannot be proposed")
 
+    def proposal_at(self, level: int) -> type[BaseModel] | None:
+        """The proposal schema narrowed to what a level asks; a small model, left free, proposes what is too hard."""
+        return self.proposal
+
     def extract(self, text: str) -> Extracted:
         """The answer read in a reply, leniently and strictly."""
         return extract(text, self.form)

@@ -83,10 +83,11 @@ class ObjectiveTrainer(Trainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LambdaLR:
         """The learning rate by `rate`; Trainer's own schedules waste the first step at 0."""
-        chosen = optimizer or self.optimizer
-        scheduler = LambdaLR(
-            chosen, lambda step: rate(min(step, num_training_steps - 1), num_training_steps, self.recipe)
-        )
+        optimizer = optimizer or self.optimizer
+        if optimizer is None:
+            raise TypeError("the optimizer is made before its schedule")
+        last = num_training_steps - 1
+        scheduler = LambdaLR(optimizer, lambda step: rate(min(step, last), num_training_steps, self.recipe))
         self.lr_scheduler = scheduler
         return scheduler
 

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from peft.utils import get_peft_model_state_dict
+from quintet.training import attention
 from quintet.training.errors import TrainError
 from quintet.training.registry import CONFIG, WEIGHTS
 from quintet.training.settings import TrainingSettings
@@ -87,7 +88,10 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
     """
     dtype = getattr(torch, settings.dtype)
     try:
-        base = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True)
+        attention.register()
+        base = AutoModelForCausalLM.from_pretrained(
+            model, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise TrainError(f"{model} is no readable model folder: {_first_line(error)}") from None
     kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}

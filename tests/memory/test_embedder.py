@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ SENTENCES = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=14), st.integers(0, 2**32))
 def test_the_same_bits_in_every_company(embedder: Embedder, texts: list[str], seed: int):
     alone = embedder.embed(texts)
@@ -56,6 +57,25 @@ def test_a_text_is_embedded_once(embedder: Embedder, monkeypatch: pytest.MonkeyP
     first = embedder.embed(["seen before"])
     monkeypatch.setattr(embedder, "_encode", lambda texts: pytest.fail(f"embedded again: {texts}"))
     assert np.array_equal(embedder.embed(["seen before", "seen before"]), np.vstack([first, first]))
+
+
+def test_other_threads_keep_their_threads(embedder: Embedder):
+    import torch
+
+    before = torch.get_num_threads()
+    seen = []
+    encode = embedder._model.forward
+
+    def looking(*given):
+        with ThreadPoolExecutor(1) as other:
+            seen.append((torch.get_num_threads(), other.submit(torch.get_num_threads).result()))
+        return encode(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedder._model, "forward", looking)
+        embedder.embed(["never seen before in any test"])
+    assert seen == [(1, before)]
+    assert torch.get_num_threads() == before
 
 
 def test_a_folder_without_a_model_is_one_line(tmp_path: Path):

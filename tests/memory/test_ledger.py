@@ -413,6 +413,7 @@ def test_it_stays_fast_at_a_hundred_thousand_events(run: RunLedger):
     assert figures["find one round and role (400 of 80,000), s"] < 0.2
     assert figures["a page of 1000 events, s"] < 0.1
     assert figures["prefix, s"] < 0.02
+    assert figures["children, s"] < 0.01
     assert run.tokens() == 80_000 * 8
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from quintet.training.fit import plan, rate
 from quintet.training.objective import Example, Segment
 from quintet.training.settings import TrainingSettings
 
 
+@given_settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=40), st.integers(1, 16), st.integers(0, 2**40))
 def test_every_epoch_sees_every_example_once(sizes, batch_rows: int, seed: int) -> None:
     examples = [Example((i,), (Segment((1, 2)),) * n) for i, n in enumerate(sizes)]

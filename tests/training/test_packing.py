@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_rows import made_row, made_rows
 from quintet.records import Row
@@ -113,6 +113,7 @@ def test_too_long_rows_are_left_out(tokenizer) -> None:
 completions = st.lists(st.integers(2, 60), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 80), completions), min_size=1, max_size=8), st.integers(16, 200))
 def test_packing_keeps_every_completion_once_within_the_budget(shapes, lane: int) -> None:
     examples = [
