@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -97,6 +98,9 @@ async def opened(
     from quintet.tasks.families import load_families, pick
     from quintet.training.registry import Registry
 
+    # OpenMP's threads spin while they wait; as soon as another process wants a core, each spins away the time that
+    # another needs and generation takes many times as long. Read when torch is first loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     emit = Emitter()
     rounds = rounds or settings.rounds
     known = load_families(families)

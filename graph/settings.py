@@ -153,6 +153,9 @@ def _explain(model: type[BaseModel], error: ValidationError, places: Mapping[tup
     location = tuple(str(part) for part in first["loc"])
     # The deepest key that somebody wrote: an error inside a list or a default has no place of its own.
     written = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in places), location)
+    if written not in places:
+        # Or a key inside of it, where a whole section is unknown.
+        written = next((key for key in places if key[: len(location)] == location), location)
     place = f" ({places[written]})" if written in places else ""
     if first["type"] != "extra_forbidden":
         given = first.get("input")

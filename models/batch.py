@@ -20,7 +20,7 @@ from transformers.cache_utils import Cache
 # Shorter shared beginnings are not worth a forward pass of their own.
 _PREFIX = 8
 # Columns beyond the longest sequence; the time axis is shifted once in so many steps.
-_SLACK = 64
+_SLACK = 32
 
 
 @dataclass
@@ -182,7 +182,7 @@ class Batch:
         places = [[length + len(sample.tokens) - 1] for length, sample in zip(lengths, running, strict=True)]
         mask = line.mask(len(waiting[0].tokens) if waiting else 0)
         logits = self._forward(ids, torch.tensor(places, device=self._device), mask, line)
-        line.now += 1
+        line.window.now += 1
         return logits
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Cache) -> torch.Tensor:

@@ -6,6 +6,7 @@ its length, so each step writes one slice for the whole batch. Rows are kept den
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -65,28 +66,47 @@ class Prefill(Cache):
         return [(line.keys, line.values) for line in self._lines if line.keys is not None and line.values is not None]
 
 
+@dataclass
+class Window:
+    """Which part of a time axis is in use; shared by its layers, which must not refer back to the cache.
+
+    Python would free a cycle, and its hundreds of megabytes, only at some later collection.
+    """
+
+    rows: int
+    """Most sequences."""
+    columns: int
+    """Length of the time axis."""
+    live: int = 0
+    """Running sequences."""
+    low: int = 0
+    """The first column that a running sequence uses."""
+    now: int = 0
+    """The column that the next step writes."""
+
+
 class TimelineLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer's keys and values of the running batch, `(rows, heads, columns, dim)`."""
 
     is_sliding = False
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, window: Window) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.timeline = timeline
+        self.window = window
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate; zeros, since a masked column still takes part in a product with weight 0."""
-        line = self.timeline
+        window = self.window
         heads = key_states.shape[1]
-        self.keys = key_states.new_zeros(line.rows, heads, line.columns, key_states.shape[3])
-        self.values = value_states.new_zeros(line.rows, heads, line.columns, value_states.shape[3])
+        self.keys = key_states.new_zeros(window.rows, heads, window.columns, key_states.shape[3])
+        self.values = value_states.new_zeros(window.rows, heads, window.columns, value_states.shape[3])
         self.is_initialized = True
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one column, `(live, heads, 1, dim)`; return the columns that running sequences use."""
-        live, low, now = self.timeline.live, self.timeline.low, self.timeline.now
+        live, low, now = self.window.live, self.window.low, self.window.now
         keys, values = self.states()
         keys[:live, :, now : now + 1] = key_states
         values[:live, :, now : now + 1] = value_states
@@ -100,7 +120,7 @@ class TimelineLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def get_seq_length(self) -> int:
         """Columns in use before this step."""
-        return self.timeline.now - self.timeline.low
+        return self.window.now - self.window.low
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Length and offset of the keys that a mask covers."""
@@ -108,26 +128,20 @@ class TimelineLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def get_max_length(self) -> int:
         """Columns there are."""
-        return self.timeline.columns
+        return self.window.columns
 
 
 class Timeline(Cache):
     """The running batch's keys and values, with the mask that says which columns each row may see."""
 
     def __init__(self, layers: int, rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.rows, self.columns = rows, columns
-        self.live = 0
-        """Running sequences."""
-        self.now = 0
-        """The column that the next step writes."""
-        self.low = 0
-        """The first column that a running sequence uses."""
+        self.window = Window(rows, columns)
         self.starts: list[int] = []
         """First column of each running sequence."""
         self.hidden = torch.finfo(dtype).min
         self.bias = torch.full((rows, columns), self.hidden, dtype=dtype, device=device)
         """Added to attention scores: 0 where a row may look."""
-        self._lines = [TimelineLayer(self) for _ in range(layers)]
+        self._lines = [TimelineLayer(self.window) for _ in range(layers)]
         super().__init__(layers=[*self._lines])
 
     def admit(self, prefilled: States, source: torch.Tensor, index: torch.Tensor, lengths: list[int]) -> None:
@@ -139,21 +153,22 @@ class Timeline(Cache):
             index: `(new, width)` column of `prefilled` for each of the last `width` columns (any, where hidden).
             lengths: Prompt tokens of each new sequence.
         """
+        window = self.window
         count, width = index.shape
-        rows = slice(self.live, self.live + count)
-        self.now = max(self.now, width)
-        columns = slice(self.now - width, self.now)
+        rows = slice(window.live, window.live + count)
+        window.now = max(window.now, width)
+        columns = slice(window.now - width, window.now)
         for line, states in zip(self._lines, prefilled, strict=True):
             if not line.is_initialized:
                 line.lazy_initialization(*states)
             for mine, theirs in zip(line.states(), states, strict=True):
                 mine[rows, :, columns] = theirs[source[:, None], :, index].transpose(1, 2)
         self.bias[rows] = self.hidden
-        for row, length in enumerate(lengths, start=self.live):
-            self.bias[row, self.now - length : self.now] = 0
-            self.starts.append(self.now - length)
-        self.live += count
-        self.low = min(self.starts)
+        for row, length in enumerate(lengths, start=window.live):
+            self.bias[row, window.now - length : window.now] = 0
+            self.starts.append(window.now - length)
+        window.live += count
+        window.low = min(self.starts)
 
     def mask(self, longest: int) -> torch.Tensor:
         """Open the next column and return the additive mask of this step, `(live, 1, 1, columns in use)`.
@@ -161,22 +176,24 @@ class Timeline(Cache):
         Args:
             longest: Prompt tokens of the longest sequence still to be admitted; it must find room behind it.
         """
-        if self.now == self.columns:
+        window = self.window
+        if window.now == window.columns:
             self._shift(longest)
-        self.bias[: self.live, self.now] = 0
-        return self.bias[: self.live, None, None, self.low : self.now + 1]
+        self.bias[: window.live, window.now] = 0
+        return self.bias[: window.live, None, None, window.low : window.now + 1]
 
     def _shift(self, longest: int) -> None:
         """Move the columns in use to the front of the axis."""
-        by = min(self.low, self.now - longest)
-        kept = self.now - by
+        window = self.window
+        by = min(window.low, window.now - longest)
+        kept = window.now - by
         for line in self._lines:
             for states in line.states():
-                states[: self.live, :, :kept] = states[: self.live, :, by : self.now].clone()
-        self.bias[: self.live, :kept] = self.bias[: self.live, by : self.now].clone()
-        self.bias[: self.live, kept:] = self.hidden
+                states[: window.live, :, :kept] = states[: window.live, :, by : window.now].clone()
+        self.bias[: window.live, :kept] = self.bias[: window.live, by : window.now].clone()
+        self.bias[: window.live, kept:] = self.hidden
         self.starts = [start - by for start in self.starts]
-        self.now, self.low = kept, self.low - by
+        window.now, window.low = kept, window.low - by
 
     def release(self, finished: list[int]) -> list[int]:
         """Let rows go; the last rows move into the holes.
@@ -184,20 +201,21 @@ class Timeline(Cache):
         Returns:
             For each row that stays, in its new place, the row it was.
         """
+        window = self.window
         gone = set(finished)
-        kept = self.live - len(gone)
+        kept = window.live - len(gone)
         holes = [row for row in range(kept) if row in gone]
-        movers = [row for row in range(kept, self.live) if row not in gone]
+        movers = [row for row in range(kept, window.live) if row not in gone]
         order = list(range(kept))
         for hole, mover in zip(holes, movers, strict=True):
             order[hole] = mover
         if holes and movers:
-            window = slice(self.low, self.now)
+            used = slice(window.low, window.now)
             for line in self._lines:
                 for states in line.states():
-                    states[holes, :, window] = states[movers, :, window]
+                    states[holes, :, used] = states[movers, :, used]
             self.bias[holes] = self.bias[movers]
         self.starts = [self.starts[row] for row in order]
-        self.live = kept
-        self.low = min(self.starts, default=self.now)
+        window.live = kept
+        window.low = min(self.starts, default=window.now)
         return order

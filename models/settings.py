@@ -22,8 +22,9 @@ class ModelSettings(BaseModel):
     """`auto` (a GPU if there is one, else the CPU), `cpu`, or a torch device such as `cuda:0`."""
     threads: int = Field(default=0, ge=0)
     """CPU threads for generation; 0 leaves torch's own choice, one for each physical core."""
-    batch: int = Field(default=64, ge=1)
-    """Most sequences decoded together; beyond 64 a 2-core CPU gains little, and latency and memory grow."""
+    batch: int = Field(default=96, ge=1)
+    """Most sequences decoded together; a core makes 474 tokens/s with 32, 560 with 64, 611 with 96, 684 with 128, but
+    memory grows by 4 MB for each."""
     prefill_tokens: int = Field(default=1024, ge=1)
     """Most prompt tokens, padding included, in one prefill; a CPU is saturated well below."""
     cache_mb: int = Field(default=384, ge=1)

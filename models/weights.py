@@ -48,15 +48,16 @@ class Weights:
         self._layers: dict[str, _Assignable] = {}
         self._transposed: set[str] = set()
         self._folded: set[str] = set()
+        self._packing = packs(self.dtype, self.device)
         self._file_of = _index(files.path)
         self._keys: dict[str, str] = {}
         self._kept: dict[str, torch.Tensor] = {}
         self._take_linear_layers()
+        self._let_go_of_the_file()
 
     def _take_linear_layers(self) -> None:
         from transformers.pytorch_utils import Conv1D
 
-        packing = packs(self.dtype, self.device)
         for name, module in list(self.model.named_modules()):
             if not isinstance(module, nn.Linear | Conv1D):
                 continue
@@ -69,13 +70,20 @@ class Weights:
                 self._keys[name] = key
             else:
                 self._kept[name] = weight.clone()
-            if packing:
+            if self._packing:
                 parent, _, child = name.rpartition(".")
                 layer = PackedLinear(weight, module.bias)
                 setattr(self.model.get_submodule(parent), child, layer)
                 self._layers[name] = layer
             else:
                 self._layers[name] = PlainLinear(module)
+
+    def _let_go_of_the_file(self) -> None:
+        """Copy what was not packed: one parameter that is a view of the mapped file keeps all of it in memory."""
+        for module in self.model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if self._packing and parameter.device.type == "cpu":
+                    module.register_parameter(name, nn.Parameter(parameter.clone(), requires_grad=False))
 
     def serve(self, adapter: str, deltas: dict[str, Delta]) -> None:
         """Fold an adapter into the base.

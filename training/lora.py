@@ -21,6 +21,9 @@ from transformers import AutoModelForCausalLM
 
 ADAPTER = "default"
 
+_LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Config keys of models whose logits are more than the head's product, which `likelihood` computes alone."""
+
 
 class _LoraProduct(torch.autograd.Function):
     """y = x Wᵀ + s (x Aᵀ) Bᵀ (LoRA, arXiv 2106.09685, eq. 3) with W frozen, in as few passes over memory as it needs.
@@ -97,6 +100,11 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
     kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise TrainError(f"{model} has layers of kind {', '.join(sorted(kinds))}: only attention can share a prompt")
+    text = base.config.get_text_config()
+    scaled = [name for name in _LOGIT_CHANGES if getattr(text, name, None) not in {None, 1}]
+    head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
+    if scaled or getattr(head, "bias", None) is not None:
+        raise TrainError(f"{model} changes its logits after the head ({', '.join(scaled) or 'bias'}): not supported")
     if start is None:
         targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
         config = LoraConfig(

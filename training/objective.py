@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quintet.records import Row
@@ -79,16 +79,13 @@ class Objective(ABC):
         """
 
 
-BUILT_IN = (EntryPoint("sft", "quintet.training.sft:RejectionSampling", GROUP),)
-
-
 def load_objective(settings: TrainingSettings) -> Objective:
     """The objective that the settings name.
 
     Raises:
         TrainError: There is none of that name, or it cannot be made.
     """
-    found = {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}
+    found = {point.name: point for point in entry_points(group=GROUP)}
     if settings.objective not in found:
         near = get_close_matches(settings.objective, found, n=1, cutoff=0.0)[0]
         raise TrainError(

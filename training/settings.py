@@ -42,8 +42,8 @@ class TrainingSettings(BaseModel):
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient; a longer one is scaled down."""
     batch_tokens: int = Field(default=512, ge=16)
-    """Tokens computed at once. A step is cut into such pieces; they bound the memory (about 1.3 GB in all for a
-    135M model at 512, 1.9 GB at 1024) and barely affect the speed."""
+    """Tokens computed at once. A step is cut into such pieces, which bound the memory: the whole process peaks at
+    about 1.6 GB for a 135M model at 512."""
     lane_tokens: int = Field(default=128, ge=16)
     """Tokens of one lane of a batch, into which whole prompts with their completions are packed. Longer lanes share a
     prompt among more completions, but attention computes every pair of a lane."""

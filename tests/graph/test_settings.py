@@ -39,7 +39,7 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("", ["solver.samples=many"], {}, ["solver.samples", "--set solver.samples=many", "'many'"]),
         ("", ["solver"], {}, ["--set solver", "KEY=VALUE"]),
         ("", [], {"QUINTET_SOLVR__SAMPLES": "4"}, ["solvr", "QUINTET_SOLVR__SAMPLES", "solver"]),
-        ("seed = [\n", [], {}, ["run.toml", "line 1"]),
+        ("seed = = 1\n", [], {}, ["run.toml", "line 1"]),
     ],
 )
 def test_a_wrong_setting_is_one_line_with_what_where_and_what_would_be_right(

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import EXACT, ask, make_model
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from quintet.models.adapters import WEIGHTS
 from quintet.models.catalogue import locate, sha256
 from quintet.models.engine import Engine
@@ -18,23 +17,10 @@ from quintet.models.settings import ModelSettings
 from quintet.models.weights import Weights
 from quintet.records import BASE
 from safetensors.torch import load_file, save_file
+from small_models import EXACT, ask, make_adapter, make_model, same, state
 from transformers import AutoModelForCausalLM
 
 TOKENS = [1, 9, 400, 88, 1200, 37, 5, 910]
-ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
-
-def make_adapter(base: Path, folder: Path, seed: int = 0, size: float = 0.2, **config: Any) -> str:
-    """Write a random LoRA and return the hash of its weights."""
-    lora: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ALL, **config}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), LoraConfig(**lora))
-        for name, parameter in model.named_parameters():
-            if "lora_" in name:
-                parameter.data.normal_(0, size)
-    model.save_pretrained(folder, save_embedding_layers=False)
-    return sha256(folder / WEIGHTS)
 
 
 def by_peft(base: Path, folder: Path) -> torch.Tensor:
@@ -46,19 +32,6 @@ def by_peft(base: Path, folder: Path) -> torch.Tensor:
 def served(engine: Engine) -> torch.Tensor:
     with torch.no_grad():
         return engine.model(torch.tensor([TOKENS])).logits
-
-
-def state(engine: Engine) -> dict[str, torch.Tensor]:
-    """Everything that is served, packed weights included."""
-    found = {name: value.clone() for name, value in engine.model.state_dict().items()}
-    for name, module in engine.model.named_modules():
-        if hasattr(module, "packed"):
-            found[name] = module.packed.to_dense().clone()
-    return found
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
-from conftest import ask
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import LLMResult
@@ -14,6 +13,7 @@ from quintet.models.engine import Engine
 from quintet.models.errors import ModelError
 from quintet.models.waves import Waves
 from quintet.records import BASE
+from small_models import ask
 
 
 class TestStandard(ChatModelUnitTests):

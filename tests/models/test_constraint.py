@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from conftest import EXACT, ask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from quintet.models.catalogue import locate
 from quintet.models.engine import Engine
+from small_models import EXACT, ask
 
 
 class Verdict(BaseModel):

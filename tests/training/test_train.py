@@ -58,6 +58,7 @@ async def test_rows_become_an_adapter_that_likes_them_better(make_spec: Make) ->
     assert result.probe.logprobs != result.probe.start_logprobs
 
 
+@pytest.mark.slow
 async def test_a_finished_adapter_is_not_made_again_and_a_damaged_one_is(make_spec: Make) -> None:
     spec = make_spec()
     made = await train(spec)
