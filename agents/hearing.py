@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from pydantic import BaseModel
+
 from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, verdict_of
 from quintet.agents.table import Episode, Round
 from quintet.records import Call, Record, Reply

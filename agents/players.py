@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pydantic import BaseModel
+
 from quintet.agents.critic import Critic
 from quintet.agents.curator import Curator
 from quintet.agents.proposer import Proposer

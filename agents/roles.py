@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ValidationError
+
 from quintet.agents.errors import AgentError
 from quintet.agents.settings import RoleSettings
 from quintet.agents.table import Episode, Round, Table

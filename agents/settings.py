@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
+
 from quintet.records import Part
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -53,6 +54,9 @@ class SolverSettings(RoleSettings):
     """Failed attempts revised per task and turn."""
     revise_below: Share = 0.5
     """Revise only where a smaller share of first attempts was right: elsewhere there is enough to learn from."""
+    revise_share: Share = 1.0
+    """Share of tasks that may be revised at all, chosen by their ids: revision rescues few attempts of a small model
+    for the tokens it takes."""
     exemplars: int = Field(1, ge=0)
     """Own verified attempts at other tasks recalled for a revision."""
     lessons: int = Field(1, ge=0)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quintet.agents.settings import AgentSettings
-from quintet.records import BASE, Attempt, Critique, Record, Reply, Task, Verdict
+from quintet.records import BASE, Adapter, Attempt, Critique, Record, Reply, Task, Verdict
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from pydantic import BaseModel
+
     from quintet.memory.ledger import RunLedger
     from quintet.memory.memory import Memory
     from quintet.memory.recorder import Recorder
@@ -40,8 +41,8 @@ class Table:
     models: Mapping[str, BaseChatModel]
     """Chat model by role; `""` is the model of all others, the one that is trained."""
     recorder: Recorder
-    serve: Callable[[str], None]
-    """Makes an adapter of the registry known to the served model."""
+    serve: Callable[[Adapter], None]
+    """Has the served model serve an adapter of the registry, and proves that it does."""
     progress: Callable[[dict[str, Any]], None]
     """Takes live progress events."""
 

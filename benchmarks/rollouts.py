@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
+
 from quintet.models.catalogue import PACKAGED, locate
 from quintet.models.engine import Engine
 from quintet.models.requests import Request, Sampling

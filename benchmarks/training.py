@@ -45,10 +45,11 @@ def make_rows(prompts: int) -> list[Row]:
 
 def quintet(model: Path, rows: list[Row], settings: TrainingSettings) -> Epoch:
     """One epoch by the worker's own parts."""
+    from transformers import AutoTokenizer
+
     from quintet.training import lora
     from quintet.training.fit import fit, plan
     from quintet.training.sft import RejectionSampling
-    from transformers import AutoTokenizer
 
     objective = RejectionSampling(settings)
     steps = plan(objective.examples(rows, AutoTokenizer.from_pretrained(model)), settings, seed=0)
@@ -61,8 +62,9 @@ def padded(model: Path, rows: list[Row], settings: TrainingSettings) -> Epoch:
     """One epoch of the loop that anyone would write: PEFT, padded batches, `labels`, AdamW."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from quintet.training.sft import completion_tokens, render
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from quintet.training.sft import completion_tokens, render
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     pairs = [(render(row.prompt, tokenizer), completion_tokens(row, tokenizer)) for row in rows]
@@ -147,9 +149,10 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ENVIRONMENT)  # noqa: S606
 
     import torch
+    from transformers import AutoTokenizer
+
     from quintet.models.catalogue import locate
     from quintet.training.sft import RejectionSampling
-    from transformers import AutoTokenizer
 
     torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
     model = locate("smollm2-135m").path

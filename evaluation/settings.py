@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
+
 from quintet.records import Part, Suite
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -4,6 +4,7 @@ Run it:  quintet run examples/arithmetic.toml --role examples/skeptic.py:Skeptic
 """
 
 from pydantic import BaseModel, Field
+
 from quintet import Episode, EpisodeRole
 
 

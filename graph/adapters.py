@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel
+
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.records import Adapter, Decision, Evaluation

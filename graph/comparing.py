@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
+
 from quintet.evaluation.evaluate import Score, score
 from quintet.evaluation.gate import Comparison, compare
 from quintet.graph.errors import LoopError

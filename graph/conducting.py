@@ -17,11 +17,40 @@ from quintet.memory.workspace import Workspace
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
+
     from quintet.graph.loop import Loop
 
 MEGABYTE = 2**20
 METER_SECONDS = 1.0
 """How often wall time and memory are noted; a killed run forgets no more than this."""
+
+
+@contextlib.asynccontextmanager
+async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Context]:
+    """Claim the workspace, begin or take up the run, and open its context; keep its status and its meter.
+
+    Raises:
+        LedgerError: The workspace is in use, or cannot be written.
+        LoopError: The run began with other roles.
+    """
+    workspace = Workspace(loop.workspace)
+    with contextlib.ExitStack() as stack:
+        ledgers = stack.enter_context(workspace.ledger(loop.settings.memory.database))
+        stack.enter_context(workspace.claim(loop.run_name or loop.settings.name))
+        ledger = _begin(loop, ledgers)
+        status = "failed"
+        try:
+            async with (
+                metered(ledger),
+                opened(loop.settings, ledger, workspace, loop.roles, loop.tasks, loop.models, rounds) as context,
+            ):
+                yield context
+            status = "waiting" if loop.waiting else "finished"
+        except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
+            status = "stopped"
+            raise
+        finally:
+            ledger.update(status=status)
 
 
 async def conduct(loop: Loop, rounds: int | None) -> AsyncIterator[dict[str, Any]]:
@@ -32,28 +61,11 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncIterator[dict[str, Any
     """
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    workspace = Workspace(loop.workspace)
-    with contextlib.ExitStack() as stack:
-        ledgers = stack.enter_context(workspace.ledger())
-        stack.enter_context(workspace.claim(loop.run_name or loop.settings.name))
-        ledger = _begin(loop, ledgers)
-        yield {"event": "said", "text": f"run {ledger.run} in {loop.workspace}"}
-        status = "failed"
-        try:
-            async with (
-                AsyncSqliteSaver.from_conn_string(str(workspace.checkpoints)) as saver,
-                metered(ledger),
-                opened(loop.settings, ledger, workspace, loop.roles, loop.tasks, loop.models, rounds) as context,
-            ):
-                async for event in _events(loop, loop.graph(saver), context):
-                    status = "waiting" if event.get("event") == "question" else status
-                    yield event
-            status = "waiting" if status == "waiting" else "finished"
-        except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
-            status = "stopped"
-            raise
-        finally:
-            ledger.update(status=status)
+    checkpoints = str(Workspace(loop.workspace).checkpoints)
+    async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
+        yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
+        async for event in _events(loop, loop.graph(saver), context):
+            yield event
 
 
 def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
@@ -95,6 +107,7 @@ async def _events(
         start = {"round": done + 1}
     elif snapshot.interrupts and loop.answer is not None:
         start, loop.answer = Command(resume=loop.answer), None
+    loop.waiting = False
     async for mode, event in graph.astream(
         start, config, context=context, stream_mode=["custom", "updates"], durability="sync"
     ):
@@ -102,6 +115,7 @@ async def _events(
         if mode == "custom":
             yield news
         elif "__interrupt__" in news:
+            loop.waiting = True
             yield {"event": "question", **news["__interrupt__"][0].value}
 
 

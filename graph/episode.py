@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
+
 from quintet.agents.hearing import hear
 from quintet.agents.roles import Role
 from quintet.agents.table import Episode

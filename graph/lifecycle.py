@@ -13,6 +13,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
+
 from quintet.agents.hearing import hear
 from quintet.agents.roles import EpisodeRole, Role, RoundRole, is_served
 from quintet.agents.table import Episode, Round, Table
@@ -173,7 +174,9 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
     async def converse(task: Task) -> None:
         nonlocal done
-        episode = Episode(state["round"], task, state["incumbent"], turns=solver.turns, revise=solver.revise)
+        chosen = int(task.id[-4:], 16) < 0x10000 * solver.revise_share
+        revise = solver.revise if chosen else 0
+        episode = Episode(state["round"], task, state["incumbent"], turns=solver.turns, revise=revise)
         async with AsyncExitStack() as stack:
             for wave in waves:
                 await stack.enter_async_context(wave.participant())
@@ -227,10 +230,11 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Candidate and incumbent answer the suites of the round."""
     context = runtime.context
-    if state["candidate"] is None:
+    candidate = context.table.ledger.get(state["candidate"] or "")
+    if not isinstance(candidate, Adapter):
         return {"evaluations": {}}
-    context.table.serve(state["candidate"])
-    return {"evaluations": await context.judging.compare(state["round"], state["incumbent"], state["candidate"])}
+    context.table.serve(candidate)
+    return {"evaluations": await context.judging.compare(state["round"], state["incumbent"], candidate.id)}
 
 
 async def decide(state: State, runtime: Runtime[Context]) -> Command[Literal["propose", "finish"]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph
+
+    from quintet.graph.lifecycle import Context, State
     from quintet.tasks.family import TaskFamily
 
 
@@ -51,6 +54,8 @@ class Loop:
         self.run_name = run
         self.answer: bool | None = None
         """The answer to the question that a run waits with, such as whether to train."""
+        self.waiting = False
+        """Whether the run waits with a question."""
         self._tasks, self._models = tuple(tasks), dict(models or {})
         joined = [*roles, *plugged_in()]
         for role in joined:
@@ -91,7 +96,9 @@ class Loop:
                     except StopAsyncIteration:
                         return
             finally:
-                runner.run(events.aclose())  # type: ignore[attr-defined]
+                # A second Ctrl-C leaves the generator in the middle of a step; the runner then cancels what is left.
+                with contextlib.suppress(RuntimeError):
+                    runner.run(events.aclose())  # type: ignore[attr-defined]
 
     async def arun(self, rounds: int | None = None) -> Report:
         """As `run`."""
@@ -124,6 +131,23 @@ class Loop:
         from quintet.graph.lifecycle import lifecycle
 
         return lifecycle(self._round_roles).compile(checkpointer=checkpointer)
+
+    @contextlib.asynccontextmanager
+    async def context(self) -> AsyncIterator[Context]:
+        """What the graph runs in, for those who invoke it themselves; the run is begun, and its resources are held.
+
+        `async with loop.context() as context: await loop.graph().ainvoke(loop.opening(), context=context)`
+        """
+        from quintet.graph.conducting import sitting
+
+        async with sitting(self) as context:
+            yield context
+
+    def opening(self) -> State:
+        """The state in which a run begins."""
+        from quintet.graph.lifecycle import opening
+
+        return opening(self.settings)
 
     @property
     def roles(self) -> list[Role]:

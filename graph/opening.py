@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Table
+from quintet.graph.errors import LoopError
 from quintet.graph.judging import Judging
 from quintet.graph.lifecycle import Context
 from quintet.graph.settings import Settings
@@ -20,8 +21,19 @@ from quintet.records import Adapter
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+
     from quintet.models.waves import Wave
     from quintet.tasks.family import TaskFamily
+
+
+THREADING = {
+    # OpenMP's threads spin while they wait, by default so long that each wastes the time that another process needs:
+    # contended, that costs a factor of ten; not spinning at all costs a factor of two on a quiet machine.
+    "GOMP_SPINCOUNT": "5000",
+    # Waves differ in shape, and oneDNN keeps a kernel with its scratch memory for each.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+}
+"""Read when torch is first loaded; what the user has set stays."""
 
 
 def seen(wave: Wave) -> dict[str, Any]:
@@ -98,9 +110,8 @@ async def opened(
     from quintet.tasks.families import load_families, pick
     from quintet.training.registry import Registry
 
-    # OpenMP's threads spin while they wait; as soon as another process wants a core, each spins away the time that
-    # another needs and generation takes many times as long. Read when torch is first loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in THREADING.items():
+        os.environ.setdefault(name, value)
     emit = Emitter()
     rounds = rounds or settings.rounds
     known = load_families(families)
@@ -121,13 +132,24 @@ async def opened(
         memory = Memory(ledger, index, settings.memory)
         await memory.sync()
 
-        def serve(adapter: str) -> None:
-            record = ledger.get(adapter)
-            if isinstance(record, Adapter):
-                engine.register(adapter, registry.path(adapter), record.weights)
+        def register(adapter: Adapter) -> None:
+            engine.register(adapter.id, registry.path(adapter.id), adapter.weights)
+
+        def serve(adapter: Adapter) -> None:
+            register(adapter)
+            proof = engine.prove(adapter.id)
+            apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
+            if not proof.ok:
+                raise LoopError(f"what is served is not {adapter.id}: {apart}")
+            emit(
+                {
+                    "event": "said",
+                    "text": f"{adapter.id} is served: {apart}" + ("" if proof.decided else " (too close to tell)"),
+                }
+            )
 
         for adapter in ledger.find(Adapter):
-            serve(adapter.id)
+            register(adapter)
         table = Table(
             seed=settings.seed,
             settings=settings,

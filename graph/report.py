@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
 from quintet.evaluation.statistics import wilson
 from quintet.memory.ledger import RunLedger
 from quintet.records import (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError
+
 from quintet.agents.settings import AgentSettings
 from quintet.evaluation.settings import EvaluationSettings
 from quintet.graph.errors import SettingsError

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
 from quintet.memory import schema
 from quintet.memory.errors import LedgerError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's transaction."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from quintet.memory.errors import LedgerError
 
 if TYPE_CHECKING:

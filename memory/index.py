@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from quintet.memory.embedder import Embedder, embedder_folder
 from quintet.memory.errors import IndexDamaged, LedgerError
 from quintet.memory.settings import MemorySettings

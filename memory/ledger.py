@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
 from quintet.memory.database import connect, reporting, shown
 from quintet.memory.errors import LedgerError
 from quintet.memory.events import PARSED_BYTES, Event, Parsed, RunInfo
 from quintet.memory.schema import events, links, runs
 from quintet.records import KINDS, Call, Record, Stage, digest
-from sqlalchemy.dialects import postgresql, sqlite
 
 __all__ = ["Event", "Ledger", "RunInfo", "RunLedger"]
 

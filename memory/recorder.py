@@ -10,6 +10,7 @@ from uuid import UUID
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
+
 from quintet.memory.ledger import RunLedger
 from quintet.records import BASE, Call, Completion, Message, digest
 

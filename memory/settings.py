@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
+
 from quintet.records import Part
 
 Distance = Annotated[float, Field(ge=0, le=2)]

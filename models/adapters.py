@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError, model_validator
+
 from quintet.models.errors import ModelError
 from quintet.records import Part
 

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers.cache_utils import Cache
+
 from quintet.models.cache import Prefill, States, Timeline
 from quintet.models.constraint import Constraint
 from quintet.models.errors import ModelError
 from quintet.models.requests import Sampling
 from quintet.models.sampling import choose
 from quintet.models.settings import ModelSettings
-from transformers.cache_utils import Cache
 
 # Shorter shared beginnings are not worth a forward pass of their own.
 _PREFIX = 8

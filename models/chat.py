@@ -15,6 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field
+
 from quintet.models.errors import ModelError
 from quintet.models.requests import Reply, Request, Sampling
 from quintet.models.waves import Waves

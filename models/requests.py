@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import Field, model_validator
+
 from quintet.records import BASE, Completion, Message, Part
 
 

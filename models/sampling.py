@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+
 from quintet.models.requests import Sampling
 
 # Rows whose fp32 log-probabilities exist at one time: 32 times a vocabulary of 49,152 is 6 MB, which stays in cache.

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import nn
+
 from quintet.models import attention
 from quintet.models.adapters import Delta
 from quintet.models.catalogue import ModelFiles
 from quintet.models.errors import ModelError
 from quintet.models.linear import PackedLinear, PlainLinear, packs
 from quintet.records import BASE
-from torch import nn
 
 
 class _Assignable(Protocol):

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
 from quintet.tasks import expressions
 from quintet.tasks.errors import Ungrounded
 from quintet.tasks.family import Draft

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+
 from quintet.records import Part
 from quintet.tasks.errors import Ungrounded
 from quintet.tasks.extraction import Extracted, Form, extract

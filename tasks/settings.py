@@ -6,6 +6,7 @@ import math
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from quintet.records import Split
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
 from pydantic import ValidationError
+
 from quintet.records import Split
 from quintet.tasks.errors import TaskError, Ungrounded
 from quintet.tasks.family import Draft, TaskFamily

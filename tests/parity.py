@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, Field
+
 from quintet.tasks.errors import Ungrounded
 from quintet.tasks.family import Draft, TaskFamily
 

@@ -11,8 +11,9 @@ from quintet.graph.settings import Settings
 def tiny_model(folder: Path) -> Path:
     """Write the model to a folder, and return it."""
     import torch
-    from quintet.models.catalogue import locate
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from quintet.models.catalogue import locate
 
     tokenizer = AutoTokenizer.from_pretrained(locate("smollm2-135m").path)
     config = LlamaConfig(

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
 from quintet.training.errors import TrainError
 from quintet.training.objective import Batch, Example, Objective
 from quintet.training.settings import TrainingSettings
 from quintet.training.spec import TrainProgress
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Step = list[Example]
 

@@ -11,13 +11,14 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
 from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import nn
+from transformers import AutoModelForCausalLM
+
 from quintet.training import attention
 from quintet.training.errors import TrainError
 from quintet.training.registry import CONFIG, WEIGHTS
 from quintet.training.settings import TrainingSettings
-from safetensors.torch import save_file
-from torch import nn
-from transformers import AutoModelForCausalLM
 
 ADAPTER = "default"
 

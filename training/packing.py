@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+
 from quintet.training.objective import Batch, Example, Segment
 
 PADDING = -1

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
+
 from quintet.training.errors import RegistryError
 from quintet.training.spec import FORMAT, Manifest
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+
 from quintet.records import Message, Part, Row, digest
 from quintet.training.settings import TrainingSettings
 

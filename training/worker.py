@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import to_json
+
 from quintet.training.errors import TrainError
 from quintet.training.parent import die_with_parent
 from quintet.training.registry import MANIFEST, WEIGHTS, aside_of, file_hash, read_adapter
@@ -25,8 +26,9 @@ from quintet.training.spec import Manifest, Probe, TrainProgress, TrainResult, T
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from quintet.training.settings import TrainingSettings
     from transformers import PreTrainedTokenizerBase
+
+    from quintet.training.settings import TrainingSettings
 
 Tell = Callable[[str, Any], None]
 
@@ -63,11 +65,12 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
         OSError: It cannot be written.
     """
     import torch
+    from transformers import AutoTokenizer
+
     from quintet.training import lora
     from quintet.training.fit import fit, plan
     from quintet.training.likelihood import token_logprobs
     from quintet.training.objective import load_objective
-    from transformers import AutoTokenizer
 
     _use_threads(spec.settings)
     if spec.start is not None and (found := read_adapter(spec.start).weights) != spec.start_weights:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_evaluations import evaluation  # type: ignore[import-not-found]
+
 from quintet.evaluation.curriculum import advance, pass_rates, stalled
 from quintet.evaluation.settings import CurriculumSettings, EvaluationSettings
 from quintet.records import Attempt, Critique, Evaluation, Task

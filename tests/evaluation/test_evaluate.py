@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from made_evaluations import evaluation  # type: ignore[import-not-found]
+
 from quintet.evaluation.errors import EvaluationError
 from quintet.evaluation.evaluate import evaluate, family_shares, score
 from quintet.records import BASE, Part, Task

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_evaluations import evaluation, pair  # type: ignore[import-not-found]
+
 from quintet.evaluation.errors import EvaluationError
 from quintet.evaluation.gate import abstain, compare, decide, verify_final
 from quintet.evaluation.settings import EvaluationSettings

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from made_evaluations import evaluation, pair  # type: ignore[import-not-found]
+
 from quintet.evaluation.gate import decide
 from quintet.evaluation.monitors import monitors
 from quintet.evaluation.settings import EvaluationSettings

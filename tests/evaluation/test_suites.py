@@ -7,6 +7,7 @@ from collections.abc import Container
 from itertools import combinations
 
 import pytest
+
 from quintet.evaluation.errors import SuiteError
 from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.suites import Suites

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from quintet.memory.workspace import Workspace
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")

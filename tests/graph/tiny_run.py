@@ -9,8 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parity import Parity
-from quintet import Loop
 from tiny import tiny_settings
+
+from quintet import Loop
 
 
 def main(workspace: str, model: str, run: str | None = None) -> None:

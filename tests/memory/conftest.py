@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from quintet.memory.embedder import Embedder
 from quintet.memory.index import Index
 from quintet.memory.ledger import Ledger, RunLedger

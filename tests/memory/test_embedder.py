@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from quintet.memory.embedder import Embedder, embedder_folder
 from quintet.memory.errors import LedgerError
 

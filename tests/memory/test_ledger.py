@@ -17,6 +17,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from remembered import make_call, make_task
+
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
@@ -31,7 +33,6 @@ from quintet.records import (
     Stage,
     Task,
 )
-from remembered import make_call, make_task
 
 
 def test_a_record_comes_back_as_it_was(run: RunLedger):

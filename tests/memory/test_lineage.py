@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from remembered import make_call, make_task
+
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import Lineage, lineage, preview
 from quintet.records import KINDS, Adapter, Attempt, Critique, Decision, Message, Record, Row, Selection
-from remembered import make_call, make_task
 
 
 def chain() -> list[Record]:

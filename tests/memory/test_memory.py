@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from remembered import learnt, make_task, proposed
+
 from quintet.memory.embedder import Embedder
 from quintet.memory.errors import IndexDamaged, LedgerError
 from quintet.memory.index import Entry, Index, Query, cosine
@@ -19,7 +21,6 @@ from quintet.memory.memory import Memory
 from quintet.memory.settings import MemorySettings
 from quintet.memory.workspace import Workspace
 from quintet.records import Lesson, Row, Task
-from remembered import learnt, make_task, proposed
 
 Remembering = Callable[..., Memory]
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from remembered import make_call, make_task, proposed
+
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import Ledger
 from quintet.memory.lineage import lineage
 from quintet.records import Call, Task
-from remembered import make_call, make_task, proposed
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 

@@ -9,12 +9,13 @@ import pytest
 from langchain_core.language_models import BaseChatModel, FakeListChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from remembered import make_task
+
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.recorder import Recorder
 from quintet.memory.workspace import Workspace
 from quintet.records import Call, Message
-from remembered import make_task
 
 WHO = {"role": "solver", "round": 2, "task": "task-1", "turn": 1}
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from quintet.memory.errors import LedgerError
 from quintet.memory.workspace import Holder, Workspace
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_models import EXACT, make_model
+
 from quintet.models.catalogue import locate
 from quintet.models.engine import Engine
-from small_models import EXACT, make_model
 
 
 @pytest.fixture(scope="session")

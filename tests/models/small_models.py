@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
 from quintet.models.adapters import WEIGHTS
 from quintet.models.catalogue import locate, sha256
 from quintet.models.engine import Engine
 from quintet.models.requests import Request, Sampling
 from quintet.models.settings import ModelSettings
 from quintet.records import Message
-from transformers import AutoModelForCausalLM
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 EXACT = ModelSettings(dtype="float32", device="cpu", threads=1)

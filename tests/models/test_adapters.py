@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from small_models import EXACT, ask, make_adapter, make_model, same, state
+from transformers import AutoModelForCausalLM
+
 from quintet.models.adapters import WEIGHTS
 from quintet.models.catalogue import locate, sha256
 from quintet.models.engine import Engine
@@ -16,9 +20,6 @@ from quintet.models.errors import ModelError
 from quintet.models.settings import ModelSettings
 from quintet.models.weights import Weights
 from quintet.records import BASE
-from safetensors.torch import load_file, save_file
-from small_models import EXACT, ask, make_adapter, make_model, same, state
-from transformers import AutoModelForCausalLM
 
 TOKENS = [1, 9, 400, 88, 1200, 37, 5, 910]
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_models import EXACT
+
 from quintet.models import catalogue
 from quintet.models.catalogue import PACKAGED, locate, sha256
 from quintet.models.engine import Engine
 from quintet.models.errors import ModelError
-from small_models import EXACT
 
 
 def test_a_folder_is_found_and_its_revision_is_the_hash_of_its_weights(architectures: Callable[[str], Path]) -> None:

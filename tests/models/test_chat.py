@@ -8,12 +8,13 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.outputs import LLMResult
 from langchain_tests.unit_tests import ChatModelUnitTests
 from pydantic import BaseModel
+from small_models import ask
+
 from quintet.models.chat import LocalChat
 from quintet.models.engine import Engine
 from quintet.models.errors import ModelError
 from quintet.models.waves import Waves
 from quintet.records import BASE
-from small_models import ask
 
 
 class TestStandard(ChatModelUnitTests):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
+from small_models import EXACT, ask
+
 from quintet.models.catalogue import locate
 from quintet.models.engine import Engine
-from small_models import EXACT, ask
 
 
 class Verdict(BaseModel):

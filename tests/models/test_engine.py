@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import EXACT, ask
+
 from quintet.models.catalogue import locate
 from quintet.models.engine import Engine
 from quintet.models.errors import ModelError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.models.sampling import choose, uniforms
-from small_models import EXACT, ask
 
 QUESTIONS = [
     "Hi",

@@ -8,13 +8,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from small_models import ask, make_adapter, same, state
+from transformers import AutoModelForCausalLM
+
 from quintet.models.catalogue import PACKAGED, locate
 from quintet.models.engine import Engine
 from quintet.models.requests import Request
 from quintet.models.settings import ModelSettings
 from quintet.records import BASE
-from small_models import ask, make_adapter, same, state
-from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.slow
 

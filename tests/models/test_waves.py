@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
+from small_models import ask
+
 from quintet.models.errors import ModelError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.models.waves import Wave, Waves
 from quintet.records import Call, Completion
-from small_models import ask
 
 
 class Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from quintet.tasks.examiner import Examiner, load_families
 from quintet.tasks.settings import TaskSettings
 

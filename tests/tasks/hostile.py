@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
+
 from quintet.tasks.family import Draft, TaskFamily
 
 

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quintet.tasks import expressions
 from quintet.tasks.arithmetic import ARITHMETIC
 from quintet.tasks.errors import Ungrounded

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hostile import Hostile, Unpicklable  # type: ignore[import-not-found]
+
 from quintet.records import Task
 from quintet.tasks.errors import LevelError, LevelTooNarrow, TaskError, Ungrounded
 from quintet.tasks.examiner import Examiner, load_families

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from quintet.records import Task
 from quintet.tasks.errors import LevelError, TaskError
 from quintet.tasks.examiner import Examiner

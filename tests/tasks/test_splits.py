@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from quintet.records import Split
 from quintet.tasks.arithmetic import ChainSum
 from quintet.tasks.settings import TaskSettings

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from made_rows import made_rows
+
 from quintet.training.settings import TrainingSettings
 from quintet.training.spec import TrainSpec
 

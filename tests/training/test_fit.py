@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
+
 from quintet.training.fit import plan, rate
 from quintet.training.objective import Example, Segment
 from quintet.training.settings import TrainingSettings

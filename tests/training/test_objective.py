@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quintet.training.errors import TrainError
 from quintet.training.objective import load_objective
 from quintet.training.settings import TrainingSettings

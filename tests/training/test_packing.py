@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_rows import made_row, made_rows
+from transformers import AutoTokenizer
+
 from quintet.records import Row
 from quintet.training.lora import TrainingLinear, load
 from quintet.training.objective import Example, Segment
 from quintet.training.packing import lay_out, pack
 from quintet.training.settings import TrainingSettings
 from quintet.training.sft import RejectionSampling, completion_tokens, render
-from transformers import AutoTokenizer
 
 FLOAT32 = TrainingSettings(dtype="float32", rank=4, alpha=8, lane_tokens=160, batch_tokens=320)
 

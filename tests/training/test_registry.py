@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from quintet.training.errors import RegistryError
 from quintet.training.registry import Registry
 from quintet.training.spec import Manifest, Probe

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from made_rows import made_rows
+
 from quintet.training.errors import TrainError
 from quintet.training.registry import Registry
 from quintet.training.settings import TrainingSettings

@@ -1,0 +1,122 @@
+"""A sixth role and a new family: by argument, by entry point, and as the guides print them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from parity import Parity
+from tiny import tiny_settings
+
+from quintet import EpisodeRole, Loop, TaskFamily
+from quintet.agents.roles import load_role
+from quintet.memory.workspace import Workspace
+from quintet.records import Call, Reply
+from quintet.tasks.examiner import Examiner
+
+ROOT = Path(__file__).parents[2]
+
+# What shortens the README's script: the script itself runs as printed.
+SHORT = {
+    "QUINTET_ROUNDS": "1",
+    "QUINTET_PROPOSER__TASKS": "4",
+    "QUINTET_PROPOSER__INVENTED": "2",
+    "QUINTET_SOLVER__SAMPLES": "2",
+    "QUINTET_TRAINING__EPOCHS": "1",
+    "QUINTET_TRAINER__LEAST_ROWS": "1",
+    "QUINTET_EVALUATION__STEER_ITEMS": "5",
+    "QUINTET_EVALUATION__GATE_ITEMS": "20",
+    "QUINTET_EVALUATION__RETENTION_ITEMS": "0",
+    "QUINTET_EVALUATION__FINAL_ITEMS": "20",
+}
+
+
+def blocks(page: str) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def ran(workspace: Path, model: Path, role: EpisodeRole) -> list[Reply]:
+    """A role's replies in a short run on the tiny model."""
+    Loop(tiny_settings(model, rounds=1), roles=[role], tasks=[Parity()], workspace=workspace).run()
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run("tiny-1")
+        assert {call.role for call in ledger.find(Call)} >= {role.name}
+        return [reply for reply in ledger.find(Reply) if reply.role == role.name]
+
+
+def test_the_skeptic_joins_by_argument_and_its_doubts_are_recorded(tiny_model_folder: Path, tmp_path: Path) -> None:
+    skeptic = load_role(f"{ROOT / 'examples' / 'skeptic.py'}:Skeptic")
+    assert isinstance(skeptic, EpisodeRole)
+    replies = ran(tmp_path, tiny_model_folder, skeptic)
+    assert replies
+    # A random model may be cut off in the middle of its JSON; that costs the reply and says why.
+    assert all(reply.content.get("doubt") is not None or "nonsense" in (reply.error or "") for reply in replies)
+
+
+def test_the_skeptic_joins_by_entry_point(tmp_path: Path) -> None:
+    package = tmp_path / "skeptic_package-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: skeptic-package\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[quintet.roles]\nskeptic = skeptic_module:Skeptic\n")
+    (tmp_path / "skeptic_module.py").write_text((ROOT / "examples" / "skeptic.py").read_text())
+    found = subprocess.run(
+        [sys.executable, "-m", "quintet.cli", "roles", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    roles = {role["role"]: role for role in json.loads(found.stdout)}
+    assert roles["skeptic"]["after"] == "critic"
+    assert roles["skeptic"]["source"] == "skeptic_module"
+
+
+def test_the_guides_role_runs_as_printed(tiny_model_folder: Path, tmp_path: Path) -> None:
+    printed = next(block for block in blocks("CONTRIBUTING.md") if "class Referee" in block)
+    names: dict[str, object] = {"__name__": "printed"}
+    exec(printed, names)  # noqa: S102 - the guide's own code
+    referee = names["Referee"]
+    assert isinstance(referee, type)
+    assert issubclass(referee, EpisodeRole)
+    assert ran(tmp_path, tiny_model_folder, referee())
+
+
+async def test_the_guides_family_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = next(block for block in blocks("CONTRIBUTING.md") if "class Doubles" in block)
+    (tmp_path / "doubles_printed.py").write_text(printed)
+    monkeypatch.syspath_prepend(tmp_path)
+    import doubles_printed
+
+    family = doubles_printed.Doubles()
+    assert isinstance(family, TaskFamily)
+    with Examiner([family]) as examiner:
+        [task] = await examiner.draw("doubles", 1, seed=0, count=1, split="train")
+        right, wrong = await examiner.judge(task, [f"Answer: {task.truth['answer']}", "Answer: 1"])
+    assert right.correct
+    assert not wrong.correct
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_readmes_script_runs_as_printed_on_the_real_model(tmp_path: Path) -> None:
+    printed = next(block for block in blocks("README.md") if "Loop(" in block)
+    (tmp_path / "script.py").write_text(printed)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    found = subprocess.run(
+        [sys.executable, "script.py"],
+        capture_output=True,
+        text=True,
+        timeout=360,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, **SHORT},
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert "final suite" in found.stdout

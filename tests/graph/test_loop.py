@@ -1,0 +1,212 @@
+"""The loop on a tiny model: what is recorded, what is kept secret, what two runs have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from parity import CANARY, Parity
+from pydantic import BaseModel
+from tiny import tiny_settings
+
+from quintet import Episode, EpisodeRole, Loop
+from quintet.graph.errors import LoopError
+from quintet.memory.errors import LedgerError
+from quintet.memory.ledger import RunLedger
+from quintet.memory.workspace import Workspace
+from quintet.records import (
+    Adapter,
+    Attempt,
+    Call,
+    Critique,
+    Decision,
+    Evaluation,
+    Opening,
+    Recall,
+    Reply,
+    Row,
+    Selection,
+    Task,
+    Verification,
+)
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class Opinion(BaseModel):
+    verdict: str
+
+
+class Objector(EpisodeRole):
+    """Rejects everything, without asking the model."""
+
+    async def act(self, episode: Episode) -> Opinion:
+        return Opinion(verdict="reject")
+
+
+class Faulty(EpisodeRole):
+    """Raises."""
+
+    after = "objector"
+
+    async def act(self, episode: Episode) -> None:
+        raise RuntimeError("no idea")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A workspace with one finished run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    Loop(tiny_settings(tiny_model_folder), tasks=[Parity()], workspace=folder).run()
+    return folder
+
+
+@pytest.fixture
+def ledger(workspace: Path) -> Iterator[RunLedger]:
+    with Workspace(workspace).ledger() as ledger:
+        yield ledger.run("tiny-1")
+
+
+def test_all_five_roles_leave_their_records(ledger: RunLedger) -> None:
+    for kind in (Task, Call, Attempt, Critique, Selection, Row, Adapter, Evaluation, Decision, Recall):
+        assert ledger.find(kind), f"no {kind.kind} is on record"
+    assert {call.role for call in ledger.find(Call)} == {"proposer", "solver", "critic", "evaluation"}
+
+
+def test_ground_truth_reaches_the_verifier_alone(ledger: RunLedger) -> None:
+    assert all(task.truth["canary"] == CANARY for task in ledger.find(Task))
+    seen = [record.model_dump_json() for kind in (Call, Row, Attempt, Critique) for record in ledger.find(kind)]
+    assert seen
+    assert not any(CANARY in text for text in seen)
+
+
+def test_no_evaluation_item_is_trained_on_or_shown_to_a_role(ledger: RunLedger) -> None:
+    held_out = {task.question for task in ledger.find(Task) if task.split != "train"}
+    trained = {task.canonical for task in ledger.find(Task) if task.split == "train"}
+    assert held_out
+    assert not trained & {task.canonical for task in ledger.find(Task) if task.split != "train"}
+    for call in ledger.find(Call):
+        if call.role != "evaluation":
+            assert not any(question in message.content for question in held_out for message in call.messages)
+
+
+def test_base_and_promoted_are_asked_in_the_same_words_greedily_without_exemplars(ledger: RunLedger) -> None:
+    calls = ledger.find(Call, role="evaluation")
+    assert all(call.options["temperature"] == 0 for call in calls)
+    assert all(len(call.messages) == 2 for call in calls)
+    by_task: dict[str | None, set[str]] = {}
+    for call in calls:
+        by_task.setdefault(call.task, set()).add(json.dumps([dict(message) for message in call.messages]))
+    assert all(len(wordings) == 1 for wordings in by_task.values())
+
+
+def test_every_row_is_the_models_own_verified_attempt_at_the_plain_prompt(ledger: RunLedger) -> None:
+    for row in ledger.find(Row):
+        attempt = ledger.get(row.attempt)
+        assert isinstance(attempt, Attempt)
+        assert row.completion == attempt.text
+        [critique] = [c for c in ledger.find(Critique) if c.attempt == attempt.id]
+        assert critique.correct
+        task = ledger.get(row.task)
+        assert isinstance(task, Task)
+        assert len(row.prompt) == 2
+        assert row.prompt[1].content.startswith(task.question)
+
+
+def test_every_attempt_is_chosen_or_refused_with_a_reason(ledger: RunLedger) -> None:
+    selections = ledger.find(Selection)
+    assert {selection.attempt for selection in selections} == {attempt.id for attempt in ledger.find(Attempt)}
+    assert all(selection.reason for selection in selections)
+
+
+def test_the_final_suite_is_opened_once_and_on_record(ledger: RunLedger) -> None:
+    [opening], [verdict] = ledger.find(Opening), ledger.find(Verification)
+    finals = [e for e in ledger.find(Evaluation) if e.suite == "final"]
+    assert all(evaluation.tasks == opening.tasks for evaluation in finals)
+    assert {verdict.base, *([verdict.promoted] if verdict.promoted else [])} == {e.id for e in finals}
+
+
+def test_the_report_says_what_the_ledger_holds(workspace: Path, ledger: RunLedger) -> None:
+    result = Loop.resume("tiny-1", workspace, tasks=[Parity()]).result()
+    assert result.status == "finished"
+    assert [r.round for r in result.rounds] == [1, 2]
+    assert sum(r.attempts for r in result.rounds) == len(ledger.find(Attempt))
+    assert sum(r.rows for r in result.rounds) == len(ledger.find(Row))
+    assert result.final is not None
+    assert result.final.n == 12
+    assert result.budget.tokens > 0
+    assert result.budget.peak_rss_mb > 100
+    assert "final suite" in result.table()
+
+
+def test_same_seed_same_ledger_and_another_seed_another(
+    workspace: Path, ledger: RunLedger, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    again = Loop(tiny_settings(tiny_model_folder), tasks=[Parity()], workspace=tmp_path)
+    again.run()
+    other = Loop(tiny_settings(tiny_model_folder, seed=1, rounds=1), tasks=[Parity()], workspace=tmp_path)
+    other.run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        assert ledgers.run("tiny-1").digest() == ledger.digest()
+        ids = {task.id for task in ledgers.run("tiny-2").find(Task)}
+    assert ids != {task.id for task in ledger.find(Task)}
+
+
+def test_a_finished_run_says_so_and_goes_on_when_rounds_are_added(tiny_model_folder: Path, tmp_path: Path) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder, rounds=1), tasks=[Parity()], workspace=tmp_path)
+    loop.run()
+    with pytest.raises(LoopError, match="finished after 1 rounds; add rounds with --rounds 2"):
+        Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run()
+    result = Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run(rounds=2)
+    assert [r.round for r in result.rounds] == [1, 2]
+    assert result.final is not None
+    assert result.final.opening == 2
+
+
+def test_a_verdict_of_a_joined_role_counts_and_a_faulty_role_costs_its_reply_only(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    loop = Loop(
+        tiny_settings(tiny_model_folder, rounds=1),
+        roles=[Objector(), Faulty()],
+        tasks=[Parity()],
+        workspace=tmp_path,
+    )
+    result = loop.run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        ledger = ledgers.run("tiny-1")
+        replies = ledger.find(Reply)
+        assert {reply.verdict for reply in replies if reply.role == "objector"} == {"reject"}
+        assert {reply.error for reply in replies if reply.role == "faulty"} == {"RuntimeError: no idea"}
+        assert not ledger.find(Row)
+        assert any(critique.correct for critique in ledger.find(Critique))
+    assert "objector said reject" in result.rounds[0].counts.attempts_refused
+
+
+def test_a_run_must_be_resumed_with_the_roles_that_it_began_with(tiny_model_folder: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(tiny_model_folder, rounds=1)
+    Loop(settings, roles=[Objector()], tasks=[Parity()], workspace=tmp_path).run()
+    with pytest.raises(LoopError, match="objector"):
+        Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run(rounds=2)
+
+
+def test_a_workspace_in_use_is_refused_with_the_run_that_uses_it(tmp_path: Path, tiny_model_folder: Path) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder), tasks=[Parity()], workspace=tmp_path)
+    with Workspace(tmp_path).claim("other-1"), pytest.raises(LedgerError, match="other-1"):
+        loop.run()
+
+
+async def test_the_graph_can_be_invoked_by_hand(tiny_model_folder: Path, tmp_path: Path) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder, rounds=1), tasks=[Parity()], workspace=tmp_path)
+    async with loop.context() as context:
+        state = await loop.graph().ainvoke(loop.opening(), context=context)
+    assert state["round"] == 1
+    assert loop.result().final is not None
+
+
+def test_the_graph_can_be_drawn() -> None:
+    drawn = Loop(tiny_settings(Path("nowhere"))).graph().get_graph().draw_mermaid()
+    for node in ("propose", "episodes", "curate", "approve", "train", "evaluate", "decide", "finish"):
+        assert node in drawn
