@@ -31,7 +31,11 @@ def guarded(command: F) -> F:
             return command(*args, **kwargs)
         except click.ClickException:
             raise
-        except Exception as error:
+        except Exception as caught:
+            error: BaseException = caught
+            while isinstance(error, BaseExceptionGroup):
+                # Episodes run together; the first that failed says why.
+                error = error.exceptions[0]
             code = _exit_code(error)
             if code is None:
                 raise

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from parity import Parity
+from short import SHORT
 from tiny import tiny_settings
 
 from quintet import EpisodeRole, Loop, TaskFamily
@@ -20,20 +21,6 @@ from quintet.records import Call, Reply
 from quintet.tasks.examiner import Examiner
 
 ROOT = Path(__file__).parents[2]
-
-# What shortens the README's script: the script itself runs as printed.
-SHORT = {
-    "QUINTET_ROUNDS": "1",
-    "QUINTET_PROPOSER__TASKS": "4",
-    "QUINTET_PROPOSER__INVENTED": "2",
-    "QUINTET_SOLVER__SAMPLES": "2",
-    "QUINTET_TRAINING__EPOCHS": "1",
-    "QUINTET_TRAINER__LEAST_ROWS": "1",
-    "QUINTET_EVALUATION__STEER_ITEMS": "5",
-    "QUINTET_EVALUATION__GATE_ITEMS": "20",
-    "QUINTET_EVALUATION__RETENTION_ITEMS": "0",
-    "QUINTET_EVALUATION__FINAL_ITEMS": "20",
-}
 
 
 def blocks(page: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from short import SHORT
 
 from quintet.memory.workspace import Workspace
 
@@ -40,9 +43,9 @@ def kill_after(process: subprocess.Popen[str], events: int, delay: float) -> Non
     process.communicate(timeout=60)
 
 
-def digest(workspace: Path) -> str:
+def digest(workspace: Path, run: str = "tiny-1") -> str:
     with Workspace(workspace).ledger() as ledger:
-        return ledger.run("tiny-1").digest()
+        return ledger.run(run).digest()
 
 
 @pytest.mark.slow
@@ -63,3 +66,27 @@ def test_a_run_killed_at_random_points_ends_with_the_ledger_of_an_unbroken_run(
     # The kills may have left nothing to do: then the run says that it is finished.
     assert process.returncode == 0 or "is finished" in err, err[-2000:]
     assert digest(broken) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_real_model_killed_while_it_generates_goes_on_to_the_same_ledger(tmp_path: Path) -> None:
+    def quintet(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "quintet.cli", *arguments]
+        environment = {**os.environ, **SHORT}
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = str(Path(__file__).parents[2] / "examples" / "arithmetic.toml")
+    finish(quintet("run", config, "--workspace", str(whole)))
+
+    process = quintet("run", config, "--workspace", str(broken))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "proposer" in line:
+            break
+    time.sleep(4)
+    process.kill()
+    process.communicate(timeout=60)
+    finish(quintet("resume", "arithmetic-1", "--workspace", str(broken)))
+    assert digest(broken, "arithmetic-1") == digest(whole, "arithmetic-1")
