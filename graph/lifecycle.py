@@ -100,7 +100,9 @@ def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, S
         player = next((player for player, node in NODE_OF.items() if node == name), None)
         order += [role.name for role in _followers(roles, player)] if player else []
     for name in order:
-        graph.add_node(name, timed(name, nodes.get(name) or joined(name)))
+        node = nodes.get(name) or joined(name)
+        # Waiting for an answer takes nobody's time but the user's.
+        graph.add_node(name, node if node is approve else timed(name, node))
     graph.add_node("decide", decide)
     graph.add_node("finish", timed("finish", finish))
     for earlier, later in zip([START, *order], [*order, "decide"], strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,7 +38,6 @@ class Watcher:
             disable=not self._live,
         )
         self._task: TaskID | None = None
-        self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -58,11 +56,13 @@ class Watcher:
             self._begin(name)
         elif what == "end":
             self._clear()
-            self.console.print(f"{name}: {event['seconds']:.1f} s", style="dim", highlight=False)
+            self.console.print(f"{name}: {event['seconds']:.1f} s", style="dim", highlight=False, soft_wrap=True)
         elif what == "decision":
-            self.console.print(f"round {event['round']}: {event['reason']}", style="bold", highlight=False)
+            self.console.print(
+                f"round {event['round']}: {event['reason']}", style="bold", highlight=False, soft_wrap=True
+            )
         elif what == "said":
-            self.console.print(str(event["text"]), highlight=False)
+            self.console.print(str(event["text"]), highlight=False, soft_wrap=True)
         elif self._task is not None:
             total = event.get("of") or event.get("steps")
             done = event.get("done", event.get("step"))
