@@ -123,7 +123,7 @@ class Proposer(RoundRole):
             try:
                 task = await self.table.examiner.ground(family, completion.text)
             except Ungrounded as refused:
-                found.append(proposal.with_(reason=str(refused)))
+                found.append(proposal.with_(reason=refused.reason))
             else:
                 found.append(_Draft(proposal, task, round.levels[family]))
         return found

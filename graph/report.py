@@ -198,7 +198,7 @@ def _round(ledger: RunLedger, number: int) -> RoundReport:
         gate=Gate(**_score(gates[1]).model_dump(), incumbent=_score(gates[0]), candidate=_score(gates[1]))
         if gates
         else None,
-        retention=_score(gates[3]) if gates else None,
+        retention=_score(gates[3]) if len(gates) > 3 else None,
         effect=decision.effect if decision else 0.0,
         effect_low=decision.effect_low if decision else 0.0,
         effect_high=decision.effect_high if decision else 0.0,

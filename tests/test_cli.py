@@ -37,8 +37,11 @@ def test_help_answers_in_under_half_a_second() -> None:
             ["chain_summ", "chain_sum"],
         ),
         (["run", "examples/arithmetic.toml", "--set", "model.name=no-such-model"], ["no-such-model"]),
-        (["run", "examples/arithmetic.toml", "--set", "evaluation.gate_items=9999"], ["gate", "9999"]),
-        (["show", "nobody-1"], ["nobody-1"]),
+        (
+            ["run", "examples/arithmetic.toml", "--set", "evaluation.gate_items=9999"],
+            ["gate suite", "chain_sum", "gate_items"],
+        ),
+        (["show", "nobody-1"], ["no runs"]),
         (["lineage", "task-0000"], ["task-0000"]),
     ],
 )

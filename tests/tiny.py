@@ -32,8 +32,9 @@ def tiny_model(folder: Path) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LlamaForCausalLM(config).to(torch.bfloat16)
-        # A random model would never stop; a long end-of-turn embedding makes that token likely now and then.
-        model.get_input_embeddings().weight.data[tokenizer.eos_token_id] *= 12
+        # The end-of-turn row is zero, being the padding too, and a random model would never stop: a long one makes
+        # that token likely now and then.
+        model.get_input_embeddings().weight.data[tokenizer.eos_token_id] = 0.4 * torch.randn(config.hidden_size)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

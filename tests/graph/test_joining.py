@@ -33,8 +33,9 @@ def ran(workspace: Path, model: Path, role: EpisodeRole) -> list[Reply]:
     Loop(tiny_settings(model, rounds=1), roles=[role], tasks=[Parity()], workspace=workspace).run()
     with Workspace(workspace).ledger() as ledgers:
         ledger = ledgers.run("tiny-1")
-        assert {call.role for call in ledger.find(Call)} >= {role.name}
-        return [reply for reply in ledger.find(Reply) if reply.role == role.name]
+        replies = [reply for reply in ledger.find(Reply) if reply.role == role.name]
+        assert {call.role for call in ledger.find(Call)} >= {role.name}, [reply.error for reply in replies]
+        return replies
 
 
 def test_the_skeptic_joins_by_argument_and_its_doubts_are_recorded(tiny_model_folder: Path, tmp_path: Path) -> None:
@@ -67,12 +68,10 @@ def test_the_skeptic_joins_by_entry_point(tmp_path: Path) -> None:
 
 def test_the_guides_role_runs_as_printed(tiny_model_folder: Path, tmp_path: Path) -> None:
     printed = next(block for block in blocks("CONTRIBUTING.md") if "class Referee" in block)
-    names: dict[str, object] = {"__name__": "printed"}
-    exec(printed, names)  # noqa: S102 - the guide's own code
-    referee = names["Referee"]
-    assert isinstance(referee, type)
-    assert issubclass(referee, EpisodeRole)
-    assert ran(tmp_path, tiny_model_folder, referee())
+    (tmp_path / "printed.py").write_text(printed)
+    referee = load_role(f"{tmp_path / 'printed.py'}:Referee")
+    assert isinstance(referee, EpisodeRole)
+    assert ran(tmp_path / "runs", tiny_model_folder, referee)
 
 
 async def test_the_guides_family_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
