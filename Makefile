@@ -17,7 +17,7 @@ test: $(VENV)/.ready-dev lint
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: $(VENV)/.ready-dev system
-	QUINTET_NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
+	NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
 
 # What the tests need from the system: installed where that is allowed, asked for where it is not.
 system:

@@ -12,14 +12,14 @@ from tiny import tiny_model
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Where nothing may be skipped, a skipped test is a failure."""
     skipped = terminalreporter.stats.get("skipped", [])
-    if skipped and os.environ.get("QUINTET_NO_SKIPS"):
+    if skipped and os.environ.get("NO_SKIPS"):
         terminalreporter.write_line(f"{len(skipped)} tests were skipped, and none may be", red=True)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """See above; the summary comes too late to change the exit code."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and reporter.stats.get("skipped") and os.environ.get("QUINTET_NO_SKIPS"):
+    if reporter is not None and reporter.stats.get("skipped") and os.environ.get("NO_SKIPS"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
