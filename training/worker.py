@@ -118,8 +118,18 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
         seconds=time.monotonic() - begun,
         start_seconds=fitting - begun,
         tokens_per_second=tokens / (fitted - fitting),
-        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        peak_rss_mb=peak_memory(),
     )
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # `ru_maxrss` would count what the parent held when it forked.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def _write(model: PeftModel, spec: TrainSpec, manifest: Manifest) -> Manifest:
