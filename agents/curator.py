@@ -107,6 +107,12 @@ class Curator(RoundRole):
             return "few choices: the verdict gave the answer away"
         if task.split != "train":
             return "held out for evaluation"
+        if self.table.examiner.families[task.family].proposal is None:
+            # Typed tasks are told apart by their canonical question; templates put unrelated numbers close together.
+            if scores["held_out_distance"] <= self.settings.duplicate_distance:
+                return "too close to an evaluation item"
+            if scores["novelty"] <= self.settings.duplicate_distance:
+                return "near-duplicate of an earlier task"
         if not self._tokens(attempt)[0]:
             return "cut off"
         if scores["tokens"] > self.settings.longest:
