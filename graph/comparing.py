@@ -18,6 +18,9 @@ from quintet.graph.opening import opened
 from quintet.memory.workspace import Workspace
 from quintet.records import BASE, Adapter, Evaluation, Opening, Suite, Task
 
+BESIDE = 0
+"""The round of evaluations that a user asks for: they steer nothing and stand in no round's report."""
+
 
 class Compared(BaseModel):
     """One or two adapters on a suite."""
@@ -76,7 +79,7 @@ async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Seq
         rounds = max(round, loop.settings.rounds)
         async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds) as context:
             tasks = await _items(context, suite, round)
-            found = [await context.judging.on(suite, adapter, tasks, round) for adapter in adapters]
+            found = [await context.judging.on(suite, adapter, tasks, BESIDE) for adapter in adapters]
     return _compared(ledger.run, suite, found, loop)
 
 
@@ -93,7 +96,7 @@ async def _items(context: Context, suite: Suite, round: int) -> Sequence[Task]:
         return await suites.final(openings[-1].number)
     tasks = await suites.final(1)
     # Looking at the final suite before the run has ended is allowed, and on record.
-    opening = Opening(round=0, number=1, tasks=tuple(task.id for task in tasks))
+    opening = Opening(round=BESIDE, number=1, tasks=tuple(task.id for task in tasks))
     context.table.ledger.add(*tasks, opening)
     return tasks
 

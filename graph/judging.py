@@ -131,7 +131,7 @@ class Judging:
 
     def _steer_change(self) -> dict[str, float] | None:
         """By how much each family's share on the steer suite changed with the last candidate."""
-        steer = [e for e in self.table.ledger.find(Evaluation) if e.suite == "steer"]
+        steer = [e for e in self._so_far() if e.suite == "steer"]
         if len(steer) < 2:
             return None
         earlier, later = (family_shares(evaluation, self.suites.steer) for evaluation in steer[-2:])
@@ -149,7 +149,7 @@ class Judging:
             calls=ledger.find(Call, round=round),
             selections=ledger.find(Selection, round=round),
             rows=ledger.find(Row, round=round),
-            evaluations=[e for e in ledger.find(Evaluation) if e.round <= round],
+            evaluations=[e for e in self._so_far() if e.round <= round],
             decision=decision,
             held_out=self.suites.canonicals,
         )
@@ -160,7 +160,7 @@ class Judging:
 
     def stalled(self) -> bool:
         """Whether the steer suite says that nothing is gained any more."""
-        return stalled(self.table.ledger.find(Evaluation), self.settings)
+        return stalled(self._so_far(), self.settings)
 
     async def finish(self, round: int, promoted: str) -> None:
         """Open the final suite, on record, and compare base and promoted on it."""
@@ -173,6 +173,10 @@ class Judging:
         base = await self.on("final", BASE, tasks, round)
         best = await self.on("final", promoted, tasks, round) if promoted != BASE else None
         ledger.add(verify_final(opening, base, best, self.settings))
+
+    def _so_far(self) -> list[Evaluation]:
+        """The evaluations of the run's own rounds; those that a user asked for beside it steer nothing."""
+        return [evaluation for evaluation in self.table.ledger.find(Evaluation) if evaluation.round > 0]
 
     def _evaluation(self, id: str | None) -> Evaluation | None:
         found = self.table.ledger.get(id) if id else None

@@ -210,3 +210,16 @@ def test_the_graph_can_be_drawn() -> None:
     drawn = Loop(tiny_settings(Path("nowhere"))).graph().get_graph().draw_mermaid()
     for node in ("propose", "episodes", "curate", "approve", "train", "evaluate", "decide", "finish"):
         assert node in drawn
+
+
+def test_an_evaluation_beside_the_run_changes_no_rounds_report(tiny_model_folder: Path, tmp_path: Path) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder, rounds=1), workspace=tmp_path, tasks=[Parity()])
+    before = loop.run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        ledger = ledgers.run("tiny-1")
+        steer = next(e for e in ledger.find(Evaluation) if e.suite == "steer")
+        beside = steer.with_(
+            round=0, adapter="base", answers=tuple(a.model_copy(update={"correct": False}) for a in steer.answers)
+        )
+        assert ledger.add(beside) == 1
+    assert loop.result().rounds == before.rounds
