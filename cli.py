@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,29 +33,40 @@ def guarded(command: F) -> F:
         except click.ClickException:
             raise
         except Exception as caught:
-            error: BaseException = caught
-            while isinstance(error, BaseExceptionGroup):
-                # Episodes run together; the first that failed says why.
-                error = error.exceptions[0]
-            code = _exit_code(error)
-            if code is None:
+            chain = list(_chain(caught))
+            if any(_is_full_disk(error) for error in chain):
+                where = f" ({kwargs['workspace']})" if "workspace" in kwargs else ""
+                click.echo(
+                    f"quintet: the disk is full{where}; what is recorded is whole; free space, then quintet resume",
+                    err=True,
+                )
+                sys.exit(1)
+            told = next((error for error in chain if type(error).__module__.startswith("quintet.")), None)
+            if told is None or told is not chain[0]:
                 raise
-            click.echo(f"quintet: {' '.join(str(error).split())}", err=True)
-            sys.exit(code)
+            click.echo(f"quintet: {' '.join(str(told).split())}", err=True)
+            sys.exit(WRONG_INPUT)
 
     return run  # type: ignore[return-value]
 
 
-def _exit_code(error: BaseException) -> int | None:
-    """2 for what the user can mend, 1 for a full disk, `None` for a fault of ours."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from; of a group (episodes run together), each that failed."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _chain(one)
+        return
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return 1
-        if getattr(seen, "disk", False):
-            return 1
+        yield seen
         seen = seen.__cause__ or seen.__context__
-    return WRONG_INPUT if type(error).__module__.startswith("quintet.") else None
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    full = isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
+    return full or bool(getattr(error, "disk", False))
 
 
 def workspace_option(command: F) -> F:
