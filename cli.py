@@ -45,9 +45,14 @@ def guarded(command: F) -> F:
             if told is None or told is not chain[0]:
                 raise
             click.echo(f"quintet: {' '.join(str(told).split())}", err=True)
-            sys.exit(WRONG_INPUT)
+            # A disk that fails is not the user's input.
+            sys.exit(1 if getattr(told, "disk", False) else WRONG_INPUT)
 
     return run  # type: ignore[return-value]
+
+
+FULL_CODES = ("SQLITE_FULL", "53100")
+"""What SQLite and Postgres say of a full disk."""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -65,8 +70,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _is_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return True
-    full = isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error)
-    return full or bool(getattr(error, "disk", False))
+    if isinstance(error, sqlite3.OperationalError):
+        return "disk is full" in str(error)
+    return getattr(error, "code", "") in FULL_CODES
 
 
 def workspace_option(command: F) -> F:

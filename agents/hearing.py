@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, verdict_of
+from quintet.agents.errors import AgentError
+from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, Words, verdict_of
 from quintet.agents.table import Episode, Round
 from quintet.records import Call, Record, Reply
 
@@ -25,17 +26,18 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     from quintet.memory.errors import LedgerError
 
     try:
-        async with asyncio.timeout(role.settings.seconds):
-            said = await _act(role, scene)
+        async with asyncio.timeout(role.settings.seconds) as limit:
+            records = _records(role, scene, await _act(role, scene))
     except (LedgerError, asyncio.CancelledError):
         raise
-    except TimeoutError:
-        said = _reply(role, scene, None, f"stalled for more than {role.settings.seconds:g} s")
     except Exception as error:
+        stalled = isinstance(error, TimeoutError) and limit.expired()
+        reason = f"stalled for more than {role.settings.seconds:g} s" if stalled else _first_line(error)
         if isinstance(role, RoundRole) and role.builtin:
+            if stalled:
+                raise AgentError(f"{role.name} {reason}: raise {role.name}.seconds") from error
             raise
-        said = _reply(role, scene, None, f"{type(error).__name__}: {error}".splitlines()[0])
-    records = _records(role, scene, said)
+        records = [_reply(role, scene, None, reason)]
     role.table.ledger.add(*records)
     return records
 
@@ -52,14 +54,23 @@ def _records(role: Role, scene: Episode | Round, said: Said) -> list[Record]:
     """What was said as records; a reply model becomes a `Reply`, kept under the role's name."""
     if said is None:
         return []
+    if isinstance(said, str):
+        said = Words(text=said)
     if isinstance(said, BaseModel) and not isinstance(said, Record):
         scene.replies[role.name] = said
         said = _reply(role, scene, said, None)
-    records = [said] if isinstance(said, Record) else list(said) if isinstance(said, Iterable) else []
+    records = [said] if isinstance(said, Record) else list(said) if isinstance(said, Iterable) else [said]
+    for record in records:
+        if not isinstance(record, Record):
+            raise AgentError(f"{role.name} said {type(record).__name__}, which is neither a reply nor a record")
     if isinstance(scene, Episode):
         for record in records:
             scene.take(record)
     return records
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _reply(role: Role, scene: Episode | Round, said: BaseModel | None, error: str | None) -> Reply:

@@ -29,7 +29,8 @@ class Proposer(RoundRole):
 
     async def act(self, round: Round) -> list[Record]:
         """All proposals of the round with the tasks that were accepted, each with its reason."""
-        asked = {task.canonical for task in self.table.ledger.find(Task) if self._is_past(task, round)}
+        now = self._this_round(round)
+        asked = {t.canonical for t in self.table.ledger.find(Task) if t.split == "train" and t.id not in now}
         said: list[Record] = []
         for family, level in round.levels.items():
             drawn = await self._draw(round, family, level, asked)
@@ -39,20 +40,22 @@ class Proposer(RoundRole):
             return said
         families = [name for name in round.levels if self.table.examiner.families[name].proposal is not None]
         tasks = [record for record in said if isinstance(record, Task)]
-        invented = await asyncio.gather(*(self._invent(round, name, tasks) for name in families))
+
+        async def seated(family: str) -> list[Record | _Draft]:
+            async with self.table.seated():
+                return await self._invent(round, family, tasks)
+
+        invented = await asyncio.gather(*(seated(family) for family in families))
         for calls in invented:
             for record in calls:
                 said += self._accept(record, asked) if isinstance(record, _Draft) else [record]
         return said
 
-    def _is_past(self, task: Task, round: Round) -> bool:
-        return task.split == "train" and task.id not in self._this_round(round)
-
     def _this_round(self, round: Round) -> set[str]:
         """Tasks that an interrupted run of this act has recorded already; they are not the past."""
-        now = {p.task for p in self.table.ledger.find(Proposal, round=round.number) if p.task}
-        before = {p.task for p in self.table.ledger.find(Proposal) if p.task and p.round < round.number}
-        return now - before
+        proposals = [proposal for proposal in self.table.ledger.find(Proposal) if proposal.task]
+        now = {proposal.task for proposal in proposals if proposal.round == round.number}
+        return {id for id in now if id} - {proposal.task for proposal in proposals if proposal.round < round.number}
 
     async def _draw(self, round: Round, family: str, level: int, asked: set[str]) -> list[Record]:
         seed = int(digest((self.table.seed, "draw", round.number, family))[:8], 16)

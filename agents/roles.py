@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GROUP = "quintet.roles"
 """The entry-point group through which an installed package brings roles to the table."""
 
-Said = Record | BaseModel | Iterable[Record] | None
+Said = Record | BaseModel | Iterable[Record] | str | None
 """What an act may return: records, a reply of the role's own model, or nothing."""
 
 
@@ -200,6 +200,12 @@ class Role:
         return given
 
 
+class Words(BaseModel):
+    """What a role without a reply model of its own says."""
+
+    text: str
+
+
 class EpisodeRole(Role):
     """A role that speaks in the conversation about one task."""
 
@@ -207,7 +213,7 @@ class EpisodeRole(Role):
         """Speak once in this turn; unless overridden, ask and return the reply.
 
         Returns:
-            A reply model (kept at `episode.replies[name]`; a `verdict` field routes), records, or nothing.
+            A reply model or a text (kept at `episode.replies[name]`; a `verdict` field routes), records, or nothing.
         """
         return await self.ask(episode)  # type: ignore[no-any-return]
 

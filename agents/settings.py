@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quintet.records import Part
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[int, Field(ge=0)]
 
 
 class RoleSettings(Part):
@@ -33,14 +34,36 @@ class ProposerSettings(RoleSettings):
 
     families: tuple[str, ...] = ("chain_sum", "products", "gcd")
     """Task families to train on."""
-    start_level: int = Field(0, ge=0)
-    """Level at which training begins, in every family; it climbs as the model learns."""
+    start_level: dict[str, Level] = Field(default_factory=dict)
+    """Level at which training begins, by family (0 where none is named), or one number for all; it climbs as the
+    model learns. Best is a level where the model as found is right now and then."""
     tasks: int = Field(32, gt=0)
     """Tasks drawn for each family and round, at its present level."""
     invented: int = Field(6, ge=0)
     """Proposals asked of the model for each family and round, besides the drawn ones."""
     temperature: float = Field(1.0, ge=0)
     """Higher than the solver's: the schema keeps the form, and variety is wanted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_start_level_is_that_of_all(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(level := given.get("start_level"), int):
+            families = given.get("families", cls.model_fields["families"].default)
+            return {**given, "start_level": dict.fromkeys(families, level)}
+        return given
+
+    @model_validator(mode="after")
+    def _start_levels_are_of_families(self) -> Self:
+        if unknown := set(self.start_level) - set(self.families):
+            raise ValueError(
+                f"start_level names {', '.join(sorted(unknown))}, which proposer.families does not "
+                f"({', '.join(self.families)})"
+            )
+        return self
+
+    def levels(self) -> dict[str, int]:
+        """The level of each family in the first round."""
+        return {family: self.start_level.get(family, 0) for family in self.families}
 
 
 class SolverSettings(RoleSettings):
@@ -92,6 +115,8 @@ class CuratorSettings(RoleSettings):
 class TrainerSettings(RoleSettings):
     """Settings of the trainer as a role; how it trains stands under `training`."""
 
+    seconds: float = Field(86_400.0, gt=0)
+    """Longest time for one act; the training in it has a limit of its own, `training.max_seconds`."""
     least_rows: int = Field(8, gt=0)
     """Fewer rows than this are not worth a training."""
     row_budget: int = Field(1600, gt=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Table:
     models: Mapping[str, BaseChatModel]
     """Chat model by role; `""` is the model of all others, the one that is trained."""
     recorder: Recorder
-    serve: Callable[[Adapter], None]
+    serve: Callable[[Adapter], Awaitable[None]]
     """Has the served model serve an adapter of the registry, and proves that it does."""
     progress: Callable[[dict[str, Any]], None]
     """Takes live progress events."""
@@ -49,6 +50,15 @@ class Table:
     def model(self, role: str) -> BaseChatModel:
         """The chat model that this role speaks through."""
         return self.models.get(role) or self.models[""]
+
+    @asynccontextmanager
+    async def seated(self) -> AsyncIterator[None]:
+        """Take part in the waves of all served models: those who sit together ask together, whatever the timing."""
+        async with AsyncExitStack() as stack:
+            for model in {id(model): model for model in self.models.values()}.values():
+                if (waves := getattr(model, "waves", None)) is not None:
+                    await stack.enter_async_context(waves.participant())
+            yield
 
 
 @dataclass

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-# Threads that spin while they wait slow everything down as soon as another process wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from quintet.models.threads import THREADS
+
+os.environ.update(THREADS)
 
 import argparse
 import time

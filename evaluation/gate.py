@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from quintet.evaluation.errors import EvaluationError
@@ -9,6 +10,7 @@ from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.statistics import (
     alpha_at,
     mcnemar_exact,
+    next_alpha,
     noninferiority,
     paired_bootstrap,
     tango,
@@ -92,7 +94,7 @@ def decide(
     retention_incumbent: Evaluation | None,
     retention_candidate: Evaluation | None,
     settings: EvaluationSettings,
-    gate_number: int,
+    tested: Sequence[Decision] = (),
 ) -> Decision:
     """Promote a candidate if it is better beyond chance, by enough, and has lost no old ability.
 
@@ -111,16 +113,18 @@ def decide(
             anyway or there is no such suite.
         retention_candidate: The candidate on it; `None` likewise.
         settings: Error budgets, minimum effect, margin.
-        gate_number: How many gates the run has tested, this one included: α is spent on tests made.
+        tested: The run's decisions so far that tested a candidate, in order: α is spent on tests made, and a
+            promotion hands its level on to the next test.
 
     Raises:
         EvaluationError: The evaluations do not pair up, or the retention suite is missing where it decides.
     """
     gate = compare(gate_incumbent, gate_candidate, settings)
-    alpha = alpha_at(gate_number, settings.alpha)
+    number, last = len(tested) + 1, tested[-1] if tested else None
+    alpha = next_alpha(number, settings.alpha, (last and last.alpha) or 0.0, last is not None and last.promoted)
     against = gate_objections(gate, alpha, settings)
     if settings.retention_items and retention_incumbent is not None and retention_candidate is not None:
-        against += _retention_objections(retention_incumbent, retention_candidate, settings, gate_number)
+        against += _retention_objections(retention_incumbent, retention_candidate, settings, number)
     elif settings.retention_items and not against:
         raise EvaluationError(f"round {round}: {candidate} passed the gate, but was not evaluated on retention")
     reason = f"rejected: {'; '.join(against)}" if against else f"promoted: {_sentence(gate, alpha)}"

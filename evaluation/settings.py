@@ -80,7 +80,7 @@ class EvaluationSettings(Part):
     """Items of the final suite, opened once, at the end: enough for an interval of about ±7 points."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Chance of promoting, ever in a run, a candidate that is no better; spent as 6α / (π²k²) on the k-th
-    gate."""
+    gate; a gate that promotes hands its level on to the next (online fallback)."""
     minimum_effect: Share = 0.02
     """A smaller observed gain is not worth a promotion, however significant."""
     retention_margin: Annotated[float, Field(gt=0, lt=1)] = 0.10

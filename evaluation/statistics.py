@@ -49,6 +49,22 @@ def alpha_at(k: int, alpha: float) -> float:
     return 6 * alpha / (math.pi * k) ** 2
 
 
+def next_alpha(k: int, alpha: float, last: float, passed: bool) -> float:
+    """The level of the k-th test by the online fallback procedure of Tian and Ramdas (2021, arXiv 1910.04900).
+
+    A test that passes hands its level on to the next: α_k = 6α / (π²k²) + R_{k-1} α_{k-1}. The chance of any false
+    rejection stays below `alpha` all the same: on the way to a first one, all that was handed on came from true
+    discoveries, so each share is spent on a true null at most once.
+
+    Args:
+        k: Number of this test, from 1; only tests made count.
+        alpha: The whole budget.
+        last: The level of the test before; 0 for the first.
+        passed: Whether that one passed.
+    """
+    return alpha_at(k, alpha) + (last if passed else 0.0)
+
+
 def mcnemar_exact(won: int, lost: int) -> float:
     """Two-sided p-value of the exact conditional McNemar test.
 

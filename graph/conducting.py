@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from quintet.graph.errors import LoopError
@@ -53,7 +53,7 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
             ledger.update(status=status)
 
 
-async def conduct(loop: Loop, rounds: int | None) -> AsyncIterator[dict[str, Any]]:
+async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, Any]]:
     """Run or resume, and yield progress events.
 
     Raises:
@@ -64,8 +64,9 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncIterator[dict[str, Any
     checkpoints = str(Workspace(loop.workspace).checkpoints)
     async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
         yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
-        async for event in _events(loop, loop.graph(saver), context):
-            yield event
+        async with contextlib.aclosing(_events(loop, loop.graph(saver), context)) as events:
+            async for event in events:
+                yield event
 
 
 def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
@@ -91,7 +92,7 @@ def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
 
 async def _events(
     loop: Loop, graph: CompiledStateGraph[Any, Any, Any, Any], context: Context
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """Stream the graph from where its thread stands."""
     from langgraph.types import Command
 
@@ -108,15 +109,14 @@ async def _events(
     elif snapshot.interrupts and loop.answer is not None:
         start, loop.answer = Command(resume=loop.answer), None
     loop.waiting = False
-    async for mode, event in graph.astream(
-        start, config, context=context, stream_mode=["custom", "updates"], durability="sync"
-    ):
-        news: Any = event
-        if mode == "custom":
-            yield news
-        elif "__interrupt__" in news:
-            loop.waiting = True
-            yield {"event": "question", **news["__interrupt__"][0].value}
+    stream: Any = graph.astream(start, config, context=context, stream_mode=["custom", "updates"], durability="sync")
+    async with contextlib.aclosing(stream) as steps:
+        async for mode, news in steps:
+            if mode == "custom":
+                yield news
+            elif "__interrupt__" in news:
+                loop.waiting = True
+                yield {"event": "question", **news["__interrupt__"][0].value}
 
 
 @contextlib.asynccontextmanager

@@ -65,12 +65,8 @@ class Judging:
             )
             return answered(result, "").completions[0].text
 
-        if not served:
-            return list(await asyncio.gather(*(one(task) for task in tasks)))
-        waves = model.waves  # type: ignore[attr-defined]
-
         async def seated(task: Task) -> str:
-            async with waves.participant():
+            async with self.table.seated():
                 return await one(task)
 
         return list(await asyncio.gather(*(seated(task) for task in tasks)))
@@ -118,8 +114,8 @@ class Judging:
         four = [self._evaluation(evaluations.get(name)) for name in FOUR]
         if four[0] is None or four[1] is None:
             raise LookupError(f"round {round} has a candidate that was not evaluated")
-        tests = [d for d in self.table.ledger.find(Decision) if d.candidate is not None and d.round < round]
-        return decide(round, candidate, incumbent, four[0], four[1], four[2], four[3], self.settings, len(tests) + 1)
+        tested = [d for d in self.table.ledger.find(Decision) if d.candidate is not None and d.round < round]
+        return decide(round, candidate, incumbent, four[0], four[1], four[2], four[3], self.settings, tested)
 
     def curriculum(self, round: int, levels: dict[str, int], tasks: Sequence[str]) -> Curriculum:
         """The levels that the next round trains on, from the pass rates of this round's first attempts."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -15,7 +15,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
 from quintet.agents.hearing import hear
-from quintet.agents.roles import EpisodeRole, Role, RoundRole, is_served
+from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
 from quintet.graph.episode import episode_graph
 from quintet.graph.judging import Judging
@@ -172,23 +172,22 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     graph = episode_graph(context.episode_roles).compile()
     done = 0
     tasks = scene(state, context).tasks
-    waves = [model.waves for model in {id(m): m for m in context.table.models.values()}.values() if is_served(model)]  # type: ignore[attr-defined]
 
     async def converse(task: Task) -> None:
         nonlocal done
         chosen = int(task.id[-4:], 16) < 0x10000 * solver.revise_share
         revise = solver.revise if chosen else 0
         episode = Episode(state["round"], task, state["incumbent"], turns=solver.turns, revise=revise)
-        async with AsyncExitStack() as stack:
-            for wave in waves:
-                await stack.enter_async_context(wave.participant())
+        async with context.table.seated():
             await graph.ainvoke({"episode": episode}, {"recursion_limit": 1000})
         done += 1
         context.emit({"stage": "episodes", "event": "progress", "done": done, "of": len(tasks)})
 
     async with asyncio.TaskGroup() as group:
         for task in tasks:
-            group.create_task(converse(task))
+            # A context of its own: in this node's, the episode graph would take over the lifecycle's checkpointer, write
+            # at each of its steps, and be taken up in the middle when the node runs again.
+            group.create_task(converse(task), context=contextvars.Context())
     return {}
 
 
@@ -235,7 +234,7 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     candidate = context.table.ledger.get(state["candidate"] or "")
     if not isinstance(candidate, Adapter):
         return {"evaluations": {}}
-    context.table.serve(candidate)
+    await context.table.serve(candidate)
     return {"evaluations": await context.judging.compare(state["round"], state["incumbent"], candidate.id)}
 
 
@@ -268,7 +267,7 @@ def opening(settings: Settings) -> State:
     return State(
         round=1,
         incumbent=BASE,
-        levels=dict.fromkeys(settings.proposer.families, settings.proposer.start_level),
+        levels=settings.proposer.levels(),
         tasks=[],
         rows=[],
         candidate=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -86,32 +86,35 @@ class Loop:
         return asyncio.run(self.arun(rounds))
 
     def stream(self, rounds: int | None = None) -> Iterator[dict[str, Any]]:
-        """Run, and yield live progress events."""
+        """Run, and yield live progress events; whoever leaves the iteration stops the run, to be resumed at will."""
         with asyncio.Runner() as runner:
             events = self.astream(rounds)
             try:
                 while True:
                     try:
-                        yield runner.run(anext(events))  # type: ignore[arg-type]
+                        yield runner.run(anext(events))
                     except StopAsyncIteration:
                         return
             finally:
                 # A second Ctrl-C leaves the generator in the middle of a step; the runner then cancels what is left.
                 with contextlib.suppress(RuntimeError):
-                    runner.run(events.aclose())  # type: ignore[attr-defined]
+                    runner.run(events.aclose())
 
     async def arun(self, rounds: int | None = None) -> Report:
         """As `run`."""
-        async for _ in self.astream(rounds):
-            pass
+        async with contextlib.aclosing(self.astream(rounds)) as events:
+            async for _ in events:
+                pass
         return self.result()
 
-    async def astream(self, rounds: int | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def astream(self, rounds: int | None = None) -> AsyncGenerator[dict[str, Any]]:
         """As `stream`."""
         from quintet.graph.conducting import conduct
 
-        async for event in conduct(self, rounds):
-            yield event
+        # Whoever stops listening stops the run: without `aclosing` it would linger until the collector finds it.
+        async with contextlib.aclosing(conduct(self, rounds)) as events:
+            async for event in events:
+                yield event
 
     def result(self) -> Report:
         """The report of the run, finished or not.

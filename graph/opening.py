@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Table
@@ -17,6 +18,7 @@ from quintet.graph.lifecycle import Context
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
+from quintet.models.threads import THREADS
 from quintet.records import Adapter
 
 if TYPE_CHECKING:
@@ -26,14 +28,7 @@ if TYPE_CHECKING:
     from quintet.tasks.family import TaskFamily
 
 
-THREADING = {
-    # OpenMP's threads spin while they wait, by default so long that each wastes the time that another process needs:
-    # contended, that costs a factor of ten; not spinning at all costs a factor of two on a quiet machine.
-    "GOMP_SPINCOUNT": "5000",
-    # Waves differ in shape, and oneDNN keeps a kernel with its scratch memory for each.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
-}
-"""Read when torch is first loaded; what the user has set stays."""
+T = TypeVar("T")
 
 
 def seen(wave: Wave) -> dict[str, Any]:
@@ -98,6 +93,10 @@ async def opened(
         TaskError: A family is unknown.
         SuiteError: A suite does not fit.
     """
+    # Before the imports below load torch, which reads some of these once.
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
+
     from quintet.evaluation.suites import Suites
     from quintet.memory.index import Index
     from quintet.memory.memory import Memory
@@ -110,8 +109,6 @@ async def opened(
     from quintet.tasks.families import load_families, pick
     from quintet.training.registry import Registry
 
-    for name, value in THREADING.items():
-        os.environ.setdefault(name, value)
     emit = Emitter()
     rounds = rounds or settings.rounds
     known = load_families(families)
@@ -120,14 +117,21 @@ async def opened(
         *settings.evaluation.families,
         *(settings.evaluation.retention_families or ()),
     ]
-    with Examiner(pick(known, wanted), settings.tasks) as examiner:
+
+    async def computed(work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+
+    # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
+    # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
+    with ThreadPoolExecutor(1, "quintet-engine") as thread, Examiner(pick(known, wanted), settings.tasks) as examiner:
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds)
         # On record before the first round, so that the curator can tell how far from them a task is.
         ledger.add(*suites.tasks)
-        files = await asyncio.to_thread(locate, settings.model.name)
-        engine = await asyncio.to_thread(Engine, files, settings.model)
+        files = await computed(locate, settings.model.name)
+        engine = await computed(Engine, files, settings.model)
         registry = Registry(workspace.adapters)
-        chat = LocalChat(waves=Waves(engine, ledger, lambda wave: emit(seen(wave))), model=files.name)
+        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), thread=thread)
+        chat = LocalChat(waves=waves, model=files.name)
         index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
         memory = Memory(ledger, index, settings.memory)
         await memory.sync()
@@ -135,9 +139,9 @@ async def opened(
         def register(adapter: Adapter) -> None:
             engine.register(adapter.id, registry.path(adapter.id), adapter.weights)
 
-        def serve(adapter: Adapter) -> None:
-            register(adapter)
-            proof = engine.prove(adapter.id)
+        async def serve(adapter: Adapter) -> None:
+            await computed(register, adapter)
+            proof = await computed(engine.prove, adapter.id)
             apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
             if not proof.ok:
                 raise LoopError(f"what is served is not {adapter.id}: {apart}")
@@ -149,7 +153,7 @@ async def opened(
             )
 
         for adapter in ledger.find(Adapter):
-            register(adapter)
+            await computed(register, adapter)
         table = Table(
             seed=settings.seed,
             settings=settings,
@@ -176,5 +180,5 @@ async def opened(
                 emit=emit,
             )
         finally:
-            chat.waves.close()
+            waves.close()
             memory.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quintet.memory.errors import LedgerError
+from quintet.models.quiet import quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +101,10 @@ class Embedder:
         return np.stack([found[key] for key in keys]) if keys else np.zeros((0, 0), np.float32)
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        with self._threads.limit(limits=1, user_api="openmp"):
+            return self._encode_in_one_thread(texts)
+
+    def _encode_in_one_thread(self, texts: list[str]) -> NDArray[np.float32]:
         import torch
 
         tokens = self._tokens(texts)
@@ -108,7 +112,7 @@ class Embedder:
         for place, ids in enumerate(tokens):
             alike[len(ids)].append(place)
         vectors: list[Any] = [None] * len(texts)
-        with torch.inference_mode(), self._threads.limit(limits=1, user_api="openmp"):
+        with torch.inference_mode():
             for places in alike.values():
                 for first in range(0, len(places), self._batch):
                     some = places[first : first + self._batch]
@@ -142,23 +146,8 @@ class Embedder:
         from sentence_transformers import SentenceTransformer
 
         try:
-            with _quiet():
+            with quiet():
                 model = SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise LedgerError(f"embedder {self.folder} cannot be loaded: {error}") from error
         return model.eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar for a model that loads in a quarter of a second."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

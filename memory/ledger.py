@@ -224,6 +224,11 @@ class RunLedger:
             rows = connection.execute(chosen.order_by(events.c.seq).limit(limit)).mappings().all()
         return [Event.model_construct(**row) for row in rows]
 
+    def newest(self) -> int:
+        """The `seq` of the newest event; 0 if there is none."""
+        with self.ledger.reading() as connection:
+            return int(connection.scalar(sa.select(sa.func.max(events.c.seq)).where(events.c.run == self.run)) or 0)
+
     def lookup(self, request: str) -> Call | None:
         """The answered call with this request; a failed one is asked again."""
         call = self.get(f"{Call.kind}-{digest({'request': request})[:16]}")

@@ -252,7 +252,7 @@ class Memory:
 
     def _gained(self) -> list[Entry]:
         """Entries for what the ledger holds beyond the last event seen."""
-        entries = []
+        entries, newest = [], self.ledger.newest()
         while events := self.ledger.events(self._seq, 5000, [Task, Proposal, Lesson, Row]):
             for event in events:
                 entry = self._entry(event.record)
@@ -260,6 +260,8 @@ class Memory:
                     self._known.add(entry.id)
                     entries.append(entry)
             self._seq = events[-1].seq
+        # Most events are no memories; without this, each recall would read past all of them again.
+        self._seq = max(self._seq, newest)
         return entries
 
     def _entry(self, record: Record) -> Entry | None:

@@ -60,8 +60,10 @@ events = Table(
     # Id first: it finds a record in any run, and by prefix, as well as in one run.
     UniqueConstraint("id", "run", name="events_id_run"),
     Index("events_run_seq", "run", "seq"),
-    Index("events_run_kind_round", "run", "kind", "round"),
-    Index("events_run_task", "run", "task"),
+    # Each ends with `seq`, by which records are asked for in order: else SQLite walks all of a run's events instead.
+    Index("events_run_kind", "run", "kind", "seq"),
+    Index("events_run_kind_round", "run", "kind", "round", "seq"),
+    Index("events_run_task_kind", "run", "task", "kind", "seq"),
     sqlite_autoincrement=True,
 )
 

@@ -75,6 +75,7 @@ class Waves:
         log: CallLog | None = None,
         on_wave: Callable[[Wave], None] | None = None,
         deadline: float | None = None,
+        thread: ThreadPoolExecutor | None = None,
     ) -> None:
         """Nothing starts before the first request.
 
@@ -84,9 +85,11 @@ class Waves:
             on_wave: Told, in the event loop, when a wave starts, goes on and ends.
             deadline: Instant of `time.monotonic()` after which nothing is generated, such as the end of a run's budget;
                 each wave has the engine's own limit besides.
+            thread: Generates in this one thread, which its owner ends; none: in one of its own.
         """
         self.engine, self.log, self.on_wave, self.deadline = engine, log, on_wave, deadline
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quintet-engine")
+        self._owns_thread = thread is None
+        self._thread = thread or ThreadPoolExecutor(1, "quintet-engine")
         self._closed = Event()
         self._open: set[object] = set()
         self._current: ContextVar[object | None] = ContextVar("participant", default=None)
@@ -148,7 +151,7 @@ class Waves:
         if call is not None:
             return key, _reply(call), True
         try:
-            reply = self._worker.submit(self._generate, [request], None, self._closed.is_set).result()[0]
+            reply = self._thread.submit(self._generate, [request], None, self._closed.is_set).result()[0]
         except ModelError:
             raise
         except Exception as error:
@@ -156,9 +159,10 @@ class Waves:
         return key, reply, False
 
     def close(self) -> None:
-        """Stop what is being generated at its next step and end the worker thread."""
+        """Stop what is being generated at its next step, and end the thread if it is our own."""
         self._closed.set()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        if self._owns_thread:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _wake(self) -> None:
         """Something changed that may complete a wave; look again when the event loop has settled."""
@@ -166,26 +170,27 @@ class Waves:
             self._timer = asyncio.get_running_loop().create_task(self._settle())
 
     async def _settle(self) -> None:
-        seen: tuple[int, ...] = ()
-        while (now := self._ready()) and now != seen:
-            seen = now
+        seen: list[_Pending] = []
+        while (wave := self._ready()) and wave != seen:
+            seen = wave
             for _ in range(_TICK_TURNS):
                 await asyncio.sleep(0)
             await asyncio.sleep(_TICK_SECONDS)
         # Nothing is awaited from here on, so what is ready now is what fires.
-        wave = [pending for pending in self._pending if id(pending) in set(self._ready())]
         if not wave:
             return
-        self._pending = [pending for pending in self._pending if pending not in wave]
+        fired = set(wave)
+        self._pending = [pending for pending in self._pending if pending not in fired]
         task = asyncio.get_running_loop().create_task(self._run(wave))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _ready(self) -> tuple[int, ...]:
+    def _ready(self) -> list[_Pending]:
         """Requests that need not wait: those outside any participant, and the others once all participants ask."""
-        inside = [pending for pending in self._pending if pending.participant in self._open]
-        complete = {pending.participant for pending in inside} == self._open
-        return tuple(id(p) for p in self._pending if complete or p not in inside)
+        asking = {pending.participant for pending in self._pending if pending.participant in self._open}
+        if asking == self._open:
+            return list(self._pending)
+        return [pending for pending in self._pending if pending.participant not in self._open]
 
     async def _run(self, wave: list[_Pending]) -> None:
         wave.sort(key=lambda pending: (pending.request.adapter, pending.key))
@@ -230,7 +235,7 @@ class Waves:
         def abandoned() -> bool:
             return self._closed.is_set() or all(pending.future.done() for pending in wave)
 
-        replies = await loop.run_in_executor(self._worker, self._generate, list(requests.values()), report, abandoned)
+        replies = await loop.run_in_executor(self._thread, self._generate, list(requests.values()), report, abandoned)
         self._tell(Wave(number=number, progress=latest, done=True))
         return dict(zip(requests, replies, strict=True)), False
 

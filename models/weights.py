@@ -15,6 +15,7 @@ from quintet.models.adapters import Delta
 from quintet.models.catalogue import ModelFiles
 from quintet.models.errors import ModelError
 from quintet.models.linear import PackedLinear, PlainLinear, packs
+from quintet.models.quiet import quiet
 from quintet.records import BASE
 
 
@@ -34,7 +35,8 @@ class Weights:
 
         self.model: Any
         try:
-            self.model = AutoModelForCausalLM.from_pretrained(files.path, dtype=dtype, local_files_only=True)
+            with quiet():
+                self.model = AutoModelForCausalLM.from_pretrained(files.path, dtype=dtype, local_files_only=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"model {files.name!r} in {files.path} does not load: {reason}") from error

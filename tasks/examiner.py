@@ -191,6 +191,7 @@ class Examiner:
             "count": count,
             "split": split,
             "shares": self.settings.shares,
+            "deal": self.settings.deal,
             "patience": self.settings.patience,
             "seconds": 0.9 * seconds,
         }
@@ -245,5 +246,5 @@ class Examiner:
             canonical=draft.canonical,
             truth=draft.truth,
             choices=draft.choices,
-            split=split_of(draft.canonical, self.settings.shares),
+            split=split_of(draft.canonical, self.settings.shares, self.settings.deal),
         )

@@ -24,6 +24,9 @@ class TaskSettings(BaseModel):
     }
     """Share of all questions that each split owns; they sum to 1. The narrow levels hold a few hundred
     questions, and final and gate suites need new ones at every opening and round, hence their size."""
+    deal: str = ""
+    """Names the partition of the questions; another name deals them all out anew. Once a final suite's scores have
+    steered a choice of settings, only a new deal gives questions that did not."""
     verify_seconds: float = Field(default=5.0, gt=0)
     """Seconds for grounding one proposal or judging one text; right answers take well under one."""
     draw_seconds: float = Field(default=30.0, gt=0)

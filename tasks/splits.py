@@ -11,17 +11,18 @@ from quintet.records import Split
 _ORDER: tuple[Split, ...] = get_args(Split)
 
 
-def split_of(canonical: str, shares: Mapping[Split, float]) -> Split:
+def split_of(canonical: str, shares: Mapping[Split, float], deal: str = "") -> Split:
     """The split that owns a question, the same under every seed.
 
     Args:
         canonical: The question's meaning.
         shares: Share of all questions that each split owns, summing to 1.
+        deal: Names the partition; another name deals all questions out anew.
 
     Returns:
-        The split. Changing the shares moves questions between splits; nothing else does.
+        The split. Changing the shares or the deal moves questions between splits; nothing else does.
     """
-    position = int.from_bytes(hashlib.sha256(canonical.encode()).digest()[:8], "big") / 2**64
+    position = int.from_bytes(hashlib.sha256(f"{deal}{canonical}".encode()).digest()[:8], "big") / 2**64
     end = 0.0
     owner = _ORDER[0]
     for split in _ORDER:

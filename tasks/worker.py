@@ -65,7 +65,7 @@ def draw(family: TaskFamily, request: Mapping[str, Any]) -> Reply:
 
     The reply's `end` is `count` (there may be more), `exhausted` (the level holds no more) or `time`.
     """
-    split, shares, count = cast(Split, request["split"]), request["shares"], request["count"]
+    split, count = cast(Split, request["split"]), request["count"]
     deadline = time.monotonic() + request["seconds"]
     seen: set[str] = set()
     drafts: list[Draft] = []
@@ -78,7 +78,7 @@ def draw(family: TaskFamily, request: Mapping[str, Any]) -> Reply:
             else:
                 stale = 0
                 seen.add(draft.canonical)
-                if split_of(draft.canonical, shares) == split:
+                if split_of(draft.canonical, request["shares"], request["deal"]) == split:
                     drafts.append(draft)
             if len(drafts) >= count:
                 end = "count"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from quintet.models.threads import THREADS
 from quintet.training.errors import RegistryError, TrainError
 from quintet.training.registry import aside_of, read_adapter
 from quintet.training.spec import TrainProgress, TrainResult, TrainSpec
@@ -38,11 +39,7 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
-    # OpenMP's threads spin while they wait, by default so long that each wastes the time that another process needs:
-    # contended, that costs a factor of ten; not spinning at all costs a factor of two on a quiet machine.
-    "GOMP_SPINCOUNT": "5000",
-    # Packed batches differ in shape, and oneDNN keeps a kernel with its scratch memory for each.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+    **THREADS,
 }
 """What is set for it: no network, nothing random, no needless waiting."""
 

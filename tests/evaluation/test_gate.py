@@ -24,12 +24,20 @@ Counts = tuple[int, int, int]
 """Won, lost, all."""
 
 
+def tested(number: int) -> list[Decision]:
+    """So many earlier decisions that promoted nothing."""
+    return [
+        Decision(round=round, candidate="adapter-0", incumbent=BASE, promoted=False, reason="rejected", alpha=0.01)
+        for round in range(1, number + 1)
+    ]
+
+
 def decision(
     gate: Counts, retention: Counts | None = (6, 2, 128), number: int = 1, settings: EvaluationSettings = SETTINGS
 ) -> Decision:
     before, after = pair(*gate)
     held = pair(*retention, suite="retention") if retention else (None, None)
-    return decide(number, "adapter-1", BASE, before, after, held[0], held[1], settings, number)
+    return decide(number, "adapter-1", BASE, before, after, held[0], held[1], settings, tested(number - 1))
 
 
 class TestDecide:
@@ -41,6 +49,14 @@ class TestDecide:
         assert made.effect == pytest.approx(35 / 120)
         assert made.effect_low < made.effect < made.effect_high
         assert len(made.evaluations) == 4
+
+    def test_a_promotion_hands_its_level_on_to_the_next_gate(self) -> None:
+        before, after = pair(13, 3, 120)
+        first = decision((41, 6, 120))
+        alone = decide(2, "adapter-2", BASE, before, after, None, None, ALONE, tested(1))
+        after_one = decide(2, "adapter-2", BASE, before, after, None, None, ALONE, [first])
+        assert (alone.promoted, after_one.promoted) == (False, True)
+        assert after_one.alpha == pytest.approx(first.alpha + alone.alpha)
 
     def test_chance_is_rejected(self) -> None:
         made = decision((20, 14, 120))
@@ -84,7 +100,7 @@ class TestDecide:
         n = 120
         before = evaluation([True] * 40 + [False] * 80, strict=[False] * n)
         after = evaluation([True] * 40 + [False] * 80, "adapter-1", strict=[True] * 40 + [False] * 80)
-        made = decide(1, "adapter-1", BASE, before, after, None, None, SETTINGS, 1)
+        made = decide(1, "adapter-1", BASE, before, after, None, None, SETTINGS)
         assert not made.promoted
         assert "gained the format only: strictly read, +33.3 points" in made.reason
 
@@ -117,14 +133,14 @@ class TestGradedScores:
         scores = np.random.default_rng(0).uniform(0.2, 0.6, 100)
         gains = np.random.default_rng(1).normal(0.1, 0.1, 100)
         before, after = self.graded(scores, BASE), self.graded(scores + gains, "adapter-1")
-        made = decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED, 1)
+        made = decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED)
         assert made.promoted
         assert made.effect == pytest.approx(gains.mean())
-        assert made == decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED, 1)
+        assert made == decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED)
 
     def test_the_same_scores_are_no_gain(self) -> None:
         before, after = self.graded([0.5] * 50, BASE), self.graded([0.5] * 50, "adapter-1")
-        assert not decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED, 1).promoted
+        assert not decide(1, "adapter-1", BASE, before, after, None, None, self.GRADED).promoted
 
 
 class TestErrorOverAWholeRun:

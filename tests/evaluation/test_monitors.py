@@ -36,7 +36,7 @@ class Round:
             self.say(task, texts, marks)
         gate = pair(40, 10, 192)
         kept = pair(6, 2, 128, "retention")
-        self.decision = decide(round, "adapter-1", "base", gate[0], gate[1], kept[0], kept[1], SETTINGS, 1)
+        self.decision = decide(round, "adapter-1", "base", gate[0], gate[1], kept[0], kept[1], SETTINGS)
         self.evaluations: list[Evaluation] = [*gate, *kept]
         self.held_out: set[str] = {"products 999"}
         self.selections, self.rows = self.curate()
@@ -170,7 +170,7 @@ def format_only(made: Round) -> None:
     marks = [i % 2 == 0 for i in range(192)]
     before, after = evaluation(marks, strict=[False] * 192), evaluation(marks, "adapter-1")
     kept = pair(6, 2, 128, "retention")
-    made.decision = decide(2, "adapter-1", "base", before, after, kept[0], kept[1], SETTINGS, 1)
+    made.decision = decide(2, "adapter-1", "base", before, after, kept[0], kept[1], SETTINGS)
     made.evaluations = [before, after, *kept]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quintet.evaluation.statistics import (
     alpha_at,
     mcnemar_exact,
+    next_alpha,
     noninferiority,
     paired_bootstrap,
     pass_at_k,
@@ -143,6 +144,26 @@ class TestLaws:
     def test_alpha_is_spent_up_to_the_budget_and_never_beyond(self) -> None:
         spent = math.fsum(alpha_at(k, 0.05) for k in range(1, 100_000))
         assert 0.05 - 1e-6 < spent < 0.05
+
+    @pytest.mark.parametrize("truths", [0.0, 0.3, 0.7])
+    def test_levels_handed_on_keep_the_chance_of_any_false_rejection(self, truths: float) -> None:
+        # Tests of which some have an effect that is always found; the others' p-values are uniform.
+        source, alpha, runs, false = np.random.default_rng(5), 0.2, 20_000, 0
+        for _ in range(runs):
+            level, passed, wrong = 0.0, False, False
+            for k in range(1, 9):
+                level = next_alpha(k, alpha, level, passed)
+                effect = source.random() < truths
+                passed = bool(effect or source.random() < level)
+                wrong |= passed and not effect
+            false += wrong
+        assert false / runs < alpha + 3 * math.sqrt(alpha * (1 - alpha) / runs)
+
+    def test_a_promotion_hands_its_level_on(self) -> None:
+        first = next_alpha(1, 0.05, 0.0, False)
+        assert first == alpha_at(1, 0.05)
+        assert next_alpha(2, 0.05, first, True) == pytest.approx(first + alpha_at(2, 0.05))
+        assert next_alpha(2, 0.05, first, False) == alpha_at(2, 0.05)
 
     @given(st.lists(st.floats(-1, 1), min_size=1, max_size=40), st.integers(0, 9))
     def test_bootstrap_holds_the_mean_and_repeats_itself(self, differences: list[float], seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_a_workspace_in_use_is_refused_with_the_run_that_uses_it(tmp_path: Path,
     loop = Loop(tiny_settings(tiny_model_folder), tasks=[Parity()], workspace=tmp_path)
     with Workspace(tmp_path).claim("other-1"), pytest.raises(LedgerError, match="other-1"):
         loop.run()
+
+
+def test_leaving_the_stream_stops_the_run_which_then_can_be_resumed(
+    tiny_model_folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder, rounds=1), tasks=[Parity()], workspace=tmp_path)
+    for event in loop.stream():
+        if event.get("stage") == "episodes":
+            break
+    gc.collect()
+    assert not [warning for warning in recwarn if "unraisable" in str(warning.category).lower()]
+    assert loop.result().status == "stopped"
+    # Nothing lingers: the workspace is free, and no thread of the run is left.
+    assert Loop.resume(workspace=tmp_path, tasks=[Parity()]).run().status == "finished"
 
 
 async def test_the_graph_can_be_invoked_by_hand(tiny_model_folder: Path, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("", ["solver.samples=many"], {}, ["solver.samples", "--set solver.samples=many", "'many'"]),
         ("", ["solver"], {}, ["--set solver", "KEY=VALUE"]),
         ("", [], {"QUINTET_SOLVR__SAMPLES": "4"}, ["solvr", "QUINTET_SOLVR__SAMPLES", "solver"]),
+        ("[proposer.start_level]\nlcm = 1\n", [], {}, ["start_level names lcm", "chain_sum, products, gcd"]),
+        ("[proposer.start_level]\ngcd = -1\n", [], {}, ["proposer.start_level", "run.toml:2", "not -1"]),
         ("seed = = 1\n", [], {}, ["run.toml", "line 1"]),
     ],
 )
@@ -52,6 +54,14 @@ def test_a_wrong_setting_is_one_line_with_what_where_and_what_would_be_right(
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_training_starts_at_one_level_or_at_one_for_each_family() -> None:
+    families = ["gcd", "products"]
+    one = Settings.compose({"proposer": {"families": families, "start_level": 2}})
+    assert one.proposer.levels() == {"gcd": 2, "products": 2}
+    each = Settings.compose({"proposer": {"families": families, "start_level": {"products": 1}}})
+    assert each.proposer.levels() == {"gcd": 0, "products": 1}
 
 
 def test_a_missing_config_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small_models import ask
@@ -78,6 +79,28 @@ async def test_a_wave_waits_for_every_open_participant(engine: Engine) -> None:
     said = await asyncio.gather(episode("b", 0.08, 2), episode("a", 0, 3), episode("c", 0.02, 1))
     assert engine.waves == [["0a", "0b", "0c"], ["1a", "1b"], ["2a"]]
     assert list(said) == [["0b", "1b"], ["0a", "1a", "2a"], ["0c"]]
+
+
+async def test_a_wave_of_thousands_fires_without_delay(engine: Engine) -> None:
+    # What a wave costs besides generating grows with its requests, not with their square.
+    waves = Waves(engine)
+
+    async def episode(number: int) -> None:
+        async with waves.participant():
+            await text(waves, str(number))
+
+    began = time.monotonic()
+    await asyncio.gather(*(episode(number) for number in range(3000)))
+    assert [len(wave) for wave in engine.waves] == [3000]
+    assert time.monotonic() - began < 10
+
+
+async def test_what_is_generated_can_share_a_thread(engine: Engine) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        waves = Waves(engine, thread=thread)
+        assert await text(waves, "a") == "a"
+        waves.close()
+        assert thread.submit(lambda: "still open").result() == "still open"
 
 
 async def test_a_participant_that_ends_or_raises_lets_the_others_go_on(engine: Engine) -> None:

@@ -23,6 +23,12 @@ def test_the_split_of_a_question_never_changes() -> None:
 KNOWN = ["steer", "train", "train", "gate", "gate"]
 
 
+def test_another_deal_moves_questions_independently_of_the_first() -> None:
+    moved = Counter((split_of(str(n), SHARES), split_of(str(n), SHARES, "again")) for n in range(20_000))
+    for (first, second), count in moved.items():
+        assert abs(count / 20_000 - SHARES[first] * SHARES[second]) < 0.015
+
+
 def test_splits_hold_their_shares() -> None:
     counts = Counter(split_of(str(number), SHARES) for number in range(20_000))
     for split, share in SHARES.items():
