@@ -6,7 +6,7 @@ import errno
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,9 @@ def guarded(command: F) -> F:
             return command(*args, **kwargs)
         except click.ClickException:
             raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("\nquintet: stopped", err=True)
+            sys.exit(STOPPED)
         except Exception as caught:
             chain = list(_chain(caught))
             if any(_is_full_disk(error) for error in chain):
@@ -141,7 +144,7 @@ def run(
 
     given = [f"rounds={rounds}"] * (rounds is not None) + [f"seed={seed}"] * (seed is not None)
     settings = Settings.load(config, [*overrides, *given, *["approve=true"] * approve])
-    _conduct(Loop(settings, roles=[load_role(role) for role in roles], workspace=workspace), None, as_json)
+    _conduct(Loop(settings, roles=[load_role(role) for role in roles], workspace=workspace), None, as_json, roles)
 
 
 @main.command()
@@ -157,10 +160,10 @@ def resume(run: str | None, rounds: int | None, roles: tuple[str, ...], workspac
     from quintet.graph.loop import Loop
 
     loop = Loop.resume(run, workspace, roles=[load_role(role) for role in roles])
-    _conduct(loop, rounds, as_json)
+    _conduct(loop, rounds, as_json, roles)
 
 
-def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
+def _conduct(loop: Loop, rounds: int | None, as_json: bool, roles: Sequence[str]) -> None:
     from quintet.graph.watching import Watcher
 
     try:
@@ -173,10 +176,12 @@ def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
             if question is None:
                 break
             loop.answer = click.confirm(f"Train on {question['rows']} rows?", default=True, err=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         if loop.run_name:
-            where = f" --workspace {loop.workspace}" if loop.workspace != Path("runs") else ""
-            click.echo(f"\nquintet: stopped; go on with: quintet resume {loop.run_name}{where}", err=True)
+            given = [f"--role {role}" for role in roles]
+            given += [f"--workspace {loop.workspace}"] * (loop.workspace != Path("runs"))
+            line = " ".join(["quintet resume", loop.run_name, *given])
+            click.echo(f"\nquintet: stopped; go on with: {line}", err=True)
         sys.exit(STOPPED)
     result = loop.result()
     if as_json:
@@ -215,8 +220,9 @@ def show(run: str | None, workspace: Path, as_json: bool) -> None:
     from quintet.graph.report import report
     from quintet.memory.workspace import Workspace
 
-    with Workspace(workspace).ledger() as ledger:
-        found = report(ledger.run(run))
+    place = Workspace.existing(workspace)
+    with place.ledger() as ledger:
+        found = report(ledger.run(run), place)
     if as_json:
         out(found.model_dump(mode="json"))
     else:
@@ -234,7 +240,7 @@ def lineage(id: str, workspace: Path, as_json: bool) -> None:
     from quintet.memory.lineage import lineage as trace
     from quintet.memory.workspace import Workspace
 
-    with Workspace(workspace).ledger() as ledger:
+    with Workspace.existing(workspace).ledger() as ledger:
         found = trace(ledger.holder(id), ledger.resolve(id))
     if as_json:
         out(found.model_dump(mode="json"))

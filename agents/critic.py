@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from quintet.agents.roles import EpisodeRole, json_in
 from quintet.agents.settings import CriticSettings
 from quintet.agents.table import Episode
+from quintet.memory.errors import LedgerError
 from quintet.records import Attempt, Critique, Lesson, Record
 
 
@@ -56,8 +57,9 @@ class Critic(EpisodeRole):
                 error=judgement.error,
             )
             said.append(critique)
-            if judgement.correct and attempt.revises in episode.critiques:
-                said.append(_lesson(episode, attempt, episode.critiques[attempt.revises]))
+            before = episode.critiques.get(attempt.revises or "")
+            if judgement.correct and before is not None and not before.correct:
+                said.append(_lesson(episode, attempt, before))
         return said
 
     def _revisions(self, episode: Episode, attempts: int, right: int) -> int:
@@ -69,8 +71,14 @@ class Critic(EpisodeRole):
             return 0
         return episode.revise
 
-    async def _advise(self, episode: Episode, attempt: Attempt) -> tuple[str, str]:
-        said = await self.call(episode, about=attempt.id, attempt=attempt)
+    async def _advise(self, episode: Episode, attempt: Attempt) -> tuple[str, str | None]:
+        try:
+            said = await self.call(episode, about=attempt.id, attempt=attempt)
+        except LedgerError:
+            raise
+        except Exception:
+            # Advice that cannot be had, which is on record, must not cost the verifier's verdict.
+            return "", None
         text = said.completions[0].text
         try:
             return Feedback.model_validate_json(json_in(text)).advice.strip(), said.call

@@ -141,6 +141,6 @@ class AgentSettings(Part):
 
     def of(self, role: str) -> RoleSettings:
         """The settings of a role, built-in or joined."""
-        if role in type(self).model_fields and role != "roles":
+        if role in AgentSettings.model_fields and role != "roles":
             return getattr(self, role)  # type: ignore[no-any-return]
         return self.roles.get(role, RoleSettings(max_tokens=96))

@@ -27,7 +27,7 @@ class Solver(EpisodeRole):
 
     def _first_words(self, task: Task) -> dict[str, Any]:
         family = self.table.examiner.families[task.family]
-        return {"ask": family.ask(task.question), "lessons": [], "feedback": []}
+        return {"ask": family.ask(task.question), "lessons": [], "wrong": False, "feedback": []}
 
     async def act(self, episode: Episode) -> list[Record]:
         """K first attempts, or a revision of each attempt that the table wants revised."""
@@ -60,13 +60,15 @@ class Solver(EpisodeRole):
             Message(role="user", content=self.render(**self._first_words(episode.task))),
             Message(role="assistant", content=failed.text),
         ]
-        feedback = [episode.critiques[failed.id].feedback] if failed.id in episode.critiques else []
+        critique = episode.critiques.get(failed.id)
+        feedback = [critique.feedback] if critique and critique.feedback else []
         said = await self.call(
             episode,
             about=failed.id,
             history=history,
             ask="",
             lessons=lessons,
+            wrong=critique is None or not critique.correct,
             feedback=[*feedback, *(str(reply) for reply in episode.replies.values())],
         )
         attempts = self._attempts(episode, said, failed.id)

@@ -26,7 +26,7 @@ class Trainer(RoundRole):
         from quintet.training.spec import TrainSpec
         from quintet.training.train import train
 
-        start, rows = self._materials(round)
+        start, rows = self.materials(round)
         if len(rows) < self.settings.least_rows:
             return []
         table = self.table
@@ -52,7 +52,7 @@ class Trainer(RoundRole):
         )
         return [plan.with_(weights=result.weights, metrics=result.metrics)]
 
-    def _materials(self, round: Round) -> tuple[str, list[Row]]:
+    def materials(self, round: Round) -> tuple[str, list[Row]]:
         """Where training starts, and on which rows.
 
         Continued from the incumbent it takes the rows since that was trained (those of rejected rounds too); begun

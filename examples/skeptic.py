@@ -1,4 +1,4 @@
-"""A sixth role: asks a second question about every attempt that passed.
+"""A sixth role: asks a second question about an attempt that passed.
 
 Run it:  quintet run examples/arithmetic.toml --role examples/skeptic.py:Skeptic
 """

@@ -37,7 +37,7 @@ def registered(workspace: Path, run: str | None = None) -> list[Registered]:
     Raises:
         LedgerError: There is no such run or workspace.
     """
-    place = Workspace(workspace)
+    place = Workspace.existing(workspace)
     registry = Registry(place.adapters)
     with place.ledger() as ledger:
         names = [run] if run else [info.run for info in ledger.runs()]

@@ -66,7 +66,7 @@ def compare_adapters(
 
 
 async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Sequence[str], round: int) -> Compared:
-    place, loop = Workspace(workspace), Loop.resume(run, workspace)
+    place, loop = Workspace.existing(workspace), Loop.resume(run, workspace)
     with contextlib.ExitStack() as stack:
         ledgers = stack.enter_context(place.ledger())
         ledger = ledgers.run(loop.run_name)
@@ -77,8 +77,14 @@ async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Seq
                 there = ", ".join([BASE, *sorted(known)])
                 raise LoopError(f"run {ledger.run} has no adapter {adapter}; there are {there}")
         rounds = max(round, loop.settings.rounds)
-        async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds) as context:
+        openings = max(1, len(ledger.find(Opening)))
+        async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds, openings=openings) as context:
             tasks = await _items(context, suite, round)
+            if not tasks:
+                raise LoopError(f"run {ledger.run} has no {suite} suite: evaluation.{suite}_items is 0")
+            for registered in ledger.find(Adapter):
+                if registered.id in adapters:
+                    await context.table.serve(registered)
             found = [await context.judging.on(suite, adapter, tasks, BESIDE) for adapter in adapters]
     return _compared(ledger.run, suite, found, loop)
 

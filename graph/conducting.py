@@ -14,6 +14,7 @@ from quintet.graph.lifecycle import Context, opening
 from quintet.graph.opening import opened
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
+from quintet.records import Decision, Opening
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -38,19 +39,33 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
         ledgers = stack.enter_context(workspace.ledger(loop.settings.memory.database))
         stack.enter_context(workspace.claim(loop.run_name or loop.settings.name))
         ledger = _begin(loop, ledgers)
-        status = "failed"
+        before, status = ledger.info.status, ledger.info.status
+        ledger.update(status="running", pid=os.getpid())
         try:
-            async with (
-                metered(ledger),
-                opened(loop.settings, ledger, workspace, loop.roles, loop.tasks, loop.models, rounds) as context,
-            ):
+            ends = sum(opening.round < (rounds or loop.settings.rounds) for opening in ledger.find(Opening))
+            openings = ends + 1
+            joined = (loop.roles, loop.tasks, loop.models)
+            async with metered(ledger), opened(loop.settings, ledger, workspace, *joined, rounds, openings) as context:
+                if rounds and rounds > len(ledger.find(Decision)):
+                    # On record, so that a run stopped among the rounds added goes on to their end.
+                    ledger.update(settings={**ledger.info.settings, "rounds": rounds})
+                status = "failed"
                 yield context
             status = "waiting" if loop.waiting else "finished"
         except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             status = "stopped"
             raise
+        except LoopError:
+            # What was asked for cannot be done; the run is what it was.
+            status = before
+            raise
         finally:
-            ledger.update(status=status)
+            if ledger.newest():
+                ledger.update(status=status)
+            else:
+                # Nothing came of it, such as for want of a model: no run is left that would be taken for the newest.
+                ledgers.forget(ledger.run)
+                loop.run_name = None
 
 
 async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, Any]]:
@@ -78,13 +93,13 @@ def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
         if joined != before:
             lacking = ", ".join(set(before) ^ set(joined))
             raise LoopError(f"run {ledger.run} began with the roles {before}, not {joined}: add or drop {lacking}")
-        ledger.update(status="running", pid=os.getpid())
         return ledger
     taken = {info.run for info in ledgers.runs()}
     number = 1
     while f"{loop.settings.name}-{number}" in taken:
         number += 1
-    settings = {**loop.settings.model_dump(mode="json"), "joined": joined}
+    # A database URL may hold a password; the workspace keeps it.
+    settings = {**loop.settings.model_dump(mode="json", exclude={"memory": {"database"}}), "joined": joined}
     ledger = ledgers.begin(f"{loop.settings.name}-{number}", loop.settings.seed, settings)
     loop.run_name = ledger.run
     return ledger
@@ -123,11 +138,15 @@ async def _events(
 async def metered(ledger: RunLedger) -> AsyncIterator[None]:
     """Note wall time, tokens and peak memory of the run while it goes on."""
     before, peak, begun = ledger.info.seconds, ledger.info.peak_rss_mb, time.monotonic()
+    tokens, seen = 0, 0
 
     def note() -> None:
-        nonlocal peak
+        nonlocal peak, tokens, seen
+        newest = ledger.newest()
+        # Only what is new is added up: this runs every second, on ever more calls.
+        tokens, seen = tokens + ledger.tokens(after=seen) - ledger.tokens(after=newest), newest
         peak = max(peak, resident())
-        ledger.update(seconds=before + time.monotonic() - begun, tokens=ledger.tokens(), peak_rss_mb=peak)
+        ledger.update(seconds=before + time.monotonic() - begun, tokens=tokens, peak_rss_mb=peak)
 
     async def keep() -> None:
         while True:

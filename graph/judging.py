@@ -76,7 +76,8 @@ class Judging:
         ledger = self.table.ledger
         ids = tuple(task.id for task in tasks)
         for known in ledger.find(Evaluation, adapter=adapter):
-            if known.suite == suite and known.tasks == ids:
+            # One that a user asked for beside the run (round 0) is no part of the run.
+            if known.suite == suite and known.tasks == ids and (known.round > 0 or round == 0):
                 return known
         ledger.add(*tasks)
 
@@ -123,12 +124,12 @@ class Judging:
         attempts, critiques = ledger.find(Attempt, round=round), ledger.find(Critique, round=round)
         rates = pass_rates(self._tasks(tasks), attempts, critiques, levels)
         highest = {family: self.table.examiner.families[family].levels for family in levels}
-        return advance(round, levels, rates, self.settings, highest, self._steer_change())
+        return advance(round, levels, rates, self.settings, highest, self._steer_change(round))
 
-    def _steer_change(self) -> dict[str, float] | None:
-        """By how much each family's share on the steer suite changed with the last candidate."""
+    def _steer_change(self, round: int) -> dict[str, float] | None:
+        """By how much each family's share on the steer suite changed with the round's candidate, if there was one."""
         steer = [e for e in self._so_far() if e.suite == "steer"]
-        if len(steer) < 2:
+        if len(steer) < 2 or steer[-1].round != round:
             return None
         earlier, later = (family_shares(evaluation, self.suites.steer) for evaluation in steer[-2:])
         return {family: later[family] - earlier[family] for family in later}

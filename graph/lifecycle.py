@@ -17,6 +17,7 @@ from langgraph.types import Command, interrupt
 from quintet.agents.hearing import hear
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
+from quintet.agents.trainer import Trainer
 from quintet.graph.episode import episode_graph
 from quintet.graph.judging import Judging
 from quintet.graph.settings import Settings
@@ -185,8 +186,8 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
     async with asyncio.TaskGroup() as group:
         for task in tasks:
-            # A context of its own: in this node's, the episode graph would take over the lifecycle's checkpointer, write
-            # at each of its steps, and be taken up in the middle when the node runs again.
+            # A context of its own: in this node's, the episode graph would take over the lifecycle's checkpointer,
+            # write at each of its steps, and be taken up in the middle when the node runs again.
             group.create_task(converse(task), context=contextvars.Context())
     return {}
 
@@ -205,10 +206,20 @@ async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 async def approve(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask before training, if wanted; a node of its own, since an interrupted node runs again from its top."""
-    if not runtime.context.settings.approve or not state["rows"]:
+    context = runtime.context
+    if not context.settings.approve:
         return {}
-    answer = interrupt({"ask": "train", "round": state["round"], "rows": len(state["rows"])})
-    return {} if answer else {"rows": [], "note": "training was not approved"}
+    rows = materials(state, context)
+    if rows < context.settings.trainer.least_rows:
+        return {}
+    answer = interrupt({"ask": "train", "round": state["round"], "rows": rows})
+    return {} if answer else {"note": "training was not approved"}
+
+
+def materials(state: State, context: Context) -> int:
+    """How many rows the trainer would learn from now: those of rejected rounds too."""
+    trainer = context.role("trainer")
+    return len(trainer.materials(scene(state, context))[1]) if isinstance(trainer, Trainer) else len(state["rows"])
 
 
 async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -224,7 +235,7 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return {"candidate": None, "note": f"training failed: {error}"}
     adapters = [record for record in said if isinstance(record, Adapter)]
     if not adapters:
-        return {"candidate": None, "note": f"{len(state['rows'])} rows are too few to learn from"}
+        return {"candidate": None, "note": f"{materials(state, context)} rows are too few to learn from"}
     return {"candidate": adapters[-1].id}
 
 

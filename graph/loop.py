@@ -57,9 +57,15 @@ class Loop:
         self.waiting = False
         """Whether the run waits with a question."""
         self._tasks, self._models = tuple(tasks), dict(models or {})
+        for role in {"", "solver"} & set(self._models):
+            # Incumbent and candidate would be one and the same, and their comparison would mean nothing.
+            raise LoopError(f"models[{role!r}]: the solver speaks through the model that is trained; name other roles")
         joined = [*roles, *plugged_in()]
-        for role in joined:
-            role.joined = True
+        for one in joined:
+            one.joined = True
+        if unknown := set(settings.roles) - {role.name for role in joined}:
+            there = ", ".join(role.name for role in joined) or "none"
+            raise LoopError(f"settings for roles that did not join: {', '.join(sorted(unknown))}; joined: {there}")
         self._episode_roles = seating(episode_players(), [r for r in joined if isinstance(r, EpisodeRole)])
         self._round_roles = seating(round_players(), [r for r in joined if isinstance(r, RoundRole)])
 
@@ -72,7 +78,7 @@ class Loop:
         """
         from quintet.memory.workspace import Workspace
 
-        with Workspace(workspace).ledger() as ledger:
+        with Workspace.existing(workspace).ledger() as ledger:
             info = ledger.run(run).info
         given = {key: value for key, value in info.settings.items() if key != "joined"}
         return cls(Settings.compose(given), workspace=workspace, run=info.run, **joined)
@@ -126,8 +132,9 @@ class Loop:
 
         if self.run_name is None:
             raise LoopError("the run has not begun: call run() or stream() first")
-        with Workspace(self.workspace).ledger() as ledger:
-            return report(ledger.run(self.run_name))
+        place = Workspace(self.workspace)
+        with place.ledger() as ledger:
+            return report(ledger.run(self.run_name), place)
 
     def graph(self, checkpointer: BaseCheckpointSaver[Any] | None = None) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The compiled lifecycle graph, to draw or to run with `context()`."""

@@ -19,7 +19,7 @@ from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.threads import THREADS
-from quintet.records import Adapter
+from quintet.records import Adapter, Decision
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -76,6 +76,7 @@ async def opened(
     families: Sequence[TaskFamily] = (),
     models: Mapping[str, BaseChatModel] | None = None,
     rounds: int | None = None,
+    openings: int = 1,
 ) -> AsyncIterator[Context]:
     """The context of a run.
 
@@ -87,6 +88,7 @@ async def opened(
         families: Task families that join the built-in ones.
         models: Chat models by role, for roles that do not speak through the model that is trained.
         rounds: Rounds wanted in all; the settings' if `None`.
+        openings: Openings of the final suite that must have items of their own.
 
     Raises:
         ModelError: The model is missing or damaged.
@@ -124,16 +126,16 @@ async def opened(
     # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
     # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
     with ThreadPoolExecutor(1, "quintet-engine") as thread, Examiner(pick(known, wanted), settings.tasks) as examiner:
-        suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds)
-        # On record before the first round, so that the curator can tell how far from them a task is.
-        ledger.add(*suites.tasks)
-        files = await computed(locate, settings.model.name)
+        suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds, openings)
+        files = await computed(locate, settings.model.name, settings.model.network)
         engine = await computed(Engine, files, settings.model)
         registry = Registry(workspace.adapters)
         waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), thread=thread)
         chat = LocalChat(waves=waves, model=files.name)
         index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
         memory = Memory(ledger, index, settings.memory)
+        # On record before the first round, so that the curator can tell how far from them a task is.
+        ledger.add(*suites.tasks)
         await memory.sync()
 
         def register(adapter: Adapter) -> None:
@@ -152,8 +154,10 @@ async def opened(
                 }
             )
 
+        rejected = {decision.candidate for decision in ledger.find(Decision) if not decision.promoted}
         for adapter in ledger.find(Adapter):
-            await computed(register, adapter)
+            if adapter.id not in rejected:
+                await computed(register, adapter)
         table = Table(
             seed=settings.seed,
             settings=settings,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from quintet.graph.report import Final, Report, RoundReport, Score
+    from quintet.graph.report import Final, Report, Score
     from quintet.memory.lineage import Lineage, Relative
 
 
@@ -31,7 +31,7 @@ COLUMNS = (
 
 def render(report: Report) -> Group:
     """The table of rounds, what the roles did, and the verdict."""
-    parts: list[Table | Text] = [_rounds(report), _roles(report)]
+    parts: list[Table | Text] = [_rounds(report), _scores(report), _roles(report)]
     parts += [Text(f"round {r.round}: {r.reason}") for r in report.rounds if r.reason]
     parts += [Text(f"round {r.round}: alarm: {alarm}", style="yellow") for r in report.rounds for alarm in r.alarms]
     if report.final:
@@ -78,6 +78,23 @@ def _rounds(report: Report) -> Table:
     return table
 
 
+def _scores(report: Report) -> Table:
+    title = "scores: % right (lenient), 95 % interval, items"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("round", "steer", "gate: incumbent", "gate: candidate", "retention: candidate"):
+        table.add_column(name, justify="right")
+    for r in report.rounds:
+        gate = (r.gate.incumbent, r.gate.candidate) if r.gate else (None, None)
+        table.add_row(str(r.round), *(_interval(score) for score in (r.steer, *gate, r.retention)))
+    return table
+
+
+def _interval(score: Score | None) -> str:
+    if score is None or not score.n:
+        return "–"
+    return f"{100 * score.correct / score.n:.0f} [{100 * score.low:.0f}, {100 * score.high:.0f}] of {score.n}"
+
+
 def _roles(report: Report) -> Table:
     table = Table(title="what the roles did", title_justify="left", box=None, pad_edge=False)
     for name in ("round", "invented", "refused", "rescued", "recalls", "attempts refused by reason"):
@@ -107,13 +124,8 @@ def _verdict(final: Final) -> list[Text]:
         return [*lines, Text("  nothing was promoted: the model is the base model")]
     lines.append(side("promoted", final.promoted.correct, final.promoted.strict))
     interval = f"[{100 * final.effect_low:+.1f}, {100 * final.effect_high:+.1f}]"
-    effect = f"{100 * final.effect:+.1f} points, 95 % interval {interval}"
+    effect = f"{100 * final.effect:+.1f} points, {100 * final.confidence:g} % interval {interval}"
     return [*lines, Text(f"  effect   {effect}, p = {final.p_value:.2g}")]
-
-
-def headline(round: RoundReport) -> str:
-    """One line on a round that has ended."""
-    return f"round {round.round}: {round.reason} ({round.seconds:.0f} s)"
 
 
 def family_tree(found: Lineage) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from quintet.evaluation.statistics import wilson
-from quintet.memory.ledger import RunLedger
+from quintet.memory.errors import LedgerError
+from quintet.memory.ledger import RunInfo, RunLedger
+from quintet.memory.workspace import Workspace
 from quintet.records import (
     Adapter,
     Attempt,
@@ -125,6 +127,8 @@ class Final(View):
     effect_low: float
     effect_high: float
     p_value: float
+    confidence: float
+    """Level of the effect's interval."""
     opening: int
     """How often the run has opened a final suite."""
 
@@ -157,14 +161,14 @@ class Report(View):
         return plain(self)
 
 
-def report(ledger: RunLedger) -> Report:
-    """The report of a run."""
+def report(ledger: RunLedger, workspace: Workspace) -> Report:
+    """The report of a run, finished or not."""
     info = ledger.info
     numbers = sorted({proposal.round for proposal in ledger.find(Proposal)})
     verdicts = ledger.find(Verification)
     return Report(
         run=info.run,
-        status=info.status,
+        status=state(info, workspace),
         seed=info.seed,
         settings=info.settings,
         rounds=tuple(_round(ledger, number) for number in numbers),
@@ -264,6 +268,7 @@ def _final(ledger: RunLedger, verdict: Verification) -> Final:
         effect_low=verdict.effect_low,
         effect_high=verdict.effect_high,
         p_value=verdict.p_value,
+        confidence=ledger.info.settings.get("evaluation", {}).get("confidence", 0.95),
         opening=opening.number,
     )
 
@@ -283,17 +288,26 @@ class Overview(View):
 
 def overview(workspace: Path) -> list[Overview]:
     """The runs of a workspace, newest first."""
-    from quintet.memory.workspace import Workspace
+    try:
+        place = Workspace.existing(workspace)
+    except LedgerError:
+        return []
+    with place.ledger() as ledger:
+        return [_overview(ledger.run(info.run), place) for info in ledger.runs()]
 
-    with Workspace(workspace).ledger() as ledger:
-        return [_overview(ledger.run(info.run)) for info in ledger.runs()]
+
+def state(info: RunInfo, workspace: Workspace) -> str:
+    """A run's status; one that is said to run, but lives no more, was interrupted."""
+    holder = workspace.holder()
+    alive = holder is not None and holder.pid == info.pid
+    return "interrupted" if info.status == "running" and not alive else info.status
 
 
-def _overview(ledger: RunLedger) -> Overview:
+def _overview(ledger: RunLedger, workspace: Workspace) -> Overview:
     verdicts, info = ledger.find(Verification), ledger.info
     return Overview(
         run=info.run,
-        status=info.status,
+        status=state(info, workspace),
         started=datetime.fromtimestamp(info.started, UTC).isoformat(timespec="seconds"),
         rounds=len(ledger.find(Decision)),
         effect=verdicts[-1].effect if verdicts else None,

@@ -28,6 +28,9 @@ HNSW = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighb
 PAGE = 1000
 """Entries written to Chroma at once."""
 
+AT_ONCE = 64
+"""Texts looked up at once: a candidate's vector of Python floats takes 12 KB, and a text has 32 candidates or more."""
+
 
 class Entry(Part):
     """A memory as the index keeps it."""
@@ -187,7 +190,7 @@ class Index:
         wanted, fetch = list(range(len(texts))), max(self._oversample, 4 * query.count)
         while wanted:
             short = []
-            for place, candidates in zip(wanted, self._candidates(vectors[wanted], query, fetch), strict=True):
+            for place, candidates in zip(wanted, self._in_parts(vectors[wanted], query, fetch), strict=True):
                 barred = exclude[place] if exclude else frozenset()
                 hits = [hit for hit, task in candidates if task not in barred][: query.count]
                 found[place] = hits
@@ -196,6 +199,11 @@ class Index:
                     short.append(place)
             wanted, fetch = short, fetch * 4
         return found
+
+    def _in_parts(self, vectors: NDArray[np.float32], query: Query, fetch: int) -> Iterator[list[tuple[Hit, str]]]:
+        """Candidates of a few texts at a time: Chroma returns each one's vector as a list of Python floats."""
+        for first in range(0, len(vectors), AT_ONCE):
+            yield from self._candidates(vectors[first : first + AT_ONCE], query, fetch)
 
     def _candidates(self, vectors: NDArray[np.float32], query: Query, fetch: int) -> Iterator[list[tuple[Hit, str]]]:
         conditions: list[dict[str, Any]] = [

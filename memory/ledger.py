@@ -86,6 +86,17 @@ class Ledger:
                 raise LedgerError(f"run {run!r} exists in {shown(self.engine.url)}: choose another name, or resume it")
         return RunLedger(self, run)
 
+    def forget(self, run: str) -> None:
+        """Strike out a run under which nothing was recorded.
+
+        Raises:
+            LedgerError: Something was.
+        """
+        if RunLedger(self, run).newest():
+            raise LedgerError(f"run {run!r} has records, which are append-only")
+        with self.writing() as connection:
+            connection.execute(runs.delete().where(runs.c.run == run))
+
     def run(self, run: str | None = None) -> RunLedger:
         """A run by name, or the newest.
 
@@ -230,9 +241,9 @@ class RunLedger:
             return int(connection.scalar(sa.select(sa.func.max(events.c.seq)).where(events.c.run == self.run)) or 0)
 
     def lookup(self, request: str) -> Call | None:
-        """The answered call with this request; a failed one is asked again."""
+        """The answered call with this request; one without a reply is asked again."""
         call = self.get(f"{Call.kind}-{digest({'request': request})[:16]}")
-        return call if isinstance(call, Call) and call.error is None and call.request == request else None
+        return call if isinstance(call, Call) and call.completions and call.request == request else None
 
     def parents(self, id: str) -> list[str]:
         """Ids that a record came from, in the order it names them."""
@@ -257,9 +268,9 @@ class RunLedger:
         """Seconds spent on a kind of record, in one round or in all."""
         return float(self._total(sa.func.sum(events.c.seconds), kind, round))
 
-    def tokens(self, round: int | None = None) -> int:
-        """Prompt and completion tokens of all calls, of one round or of all."""
-        return int(self._total(sa.func.sum(events.c.tokens), Call, round))
+    def tokens(self, round: int | None = None, after: int = 0) -> int:
+        """Prompt and completion tokens of all calls, of one round or of all, of events with a `seq` above `after`."""
+        return int(self._total(sa.func.sum(events.c.tokens), Call, round, after))
 
     def stage_seconds(self) -> dict[int, dict[str, float]]:
         """Seconds by round and stage."""
@@ -335,8 +346,8 @@ class RunLedger:
             line = f"record {id} of run {self.run!r} cannot be read{known or ': ' + str(error)}"
             raise LedgerError(line) from error
 
-    def _total(self, what: sa.ColumnElement[Any], kind: type[Record], round: int | None) -> float:
-        chosen = sa.select(what).where(events.c.run == self.run, events.c.kind == kind.kind)
+    def _total(self, what: sa.ColumnElement[Any], kind: type[Record], round: int | None, after: int = 0) -> float:
+        chosen = sa.select(what).where(events.c.run == self.run, events.c.kind == kind.kind, events.c.seq > after)
         if round is not None:
             chosen = chosen.where(events.c.round == round)
         with self.ledger.reading() as connection:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from quintet.memory.errors import LedgerError
 from quintet.records import Part
@@ -42,10 +42,26 @@ class Workspace:
             code = _name(error)
             raise LedgerError(f"workspace {self.path}: {error.strerror} ({code})", disk=True, code=code) from error
 
+    @classmethod
+    def existing(cls, path: str | Path) -> Self:
+        """A workspace that is there already; reading one that is not should not create it.
+
+        Raises:
+            LedgerError: No run was ever begun there.
+        """
+        if not any((Path(path) / name).exists() for name in ("ledger.db", "ledger.url")):
+            raise LedgerError(f"no runs in {path}: begin one with quintet run CONFIG")
+        return cls(path)
+
     @property
     def database(self) -> Path:
         """The SQLite ledger."""
         return self.path / "ledger.db"
+
+    @property
+    def elsewhere(self) -> Path:
+        """Holds the URL of a ledger that is no file of this workspace; for its owner's eyes: it may hold a password."""
+        return self.path / "ledger.url"
 
     @property
     def checkpoints(self) -> Path:
@@ -75,6 +91,14 @@ class Workspace:
         """
         from quintet.memory.ledger import Ledger
 
+        if not database and self.elsewhere.exists():
+            database = self.elsewhere.read_text(encoding="utf-8").strip()
+        elif database:
+            # For whoever opens this workspace later and has not read the run's config.
+            aside = self.elsewhere.with_suffix(".new")
+            aside.touch(mode=0o600)
+            aside.write_text(database, encoding="utf-8")
+            os.replace(aside, self.elsewhere)
         return Ledger.open(database or self.database)
 
     @contextmanager

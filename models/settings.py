@@ -31,9 +31,3 @@ class ModelSettings(BaseModel):
     """Memory for keys and values, in MiB; long contexts shrink the batch to fit (never below one sequence)."""
     call_seconds: float = Field(default=600.0, gt=0)
     """Time limit of one wave, in seconds; what has not finished then ends with `finish="time"`."""
-    temperature: float = Field(default=0.8, ge=0)
-    """Default sampling temperature; 0 is greedy. At 1 a 135M model babbles."""
-    top_k: int = Field(default=20, ge=0)
-    """Default number of likeliest tokens sampled from; 0 is the whole vocabulary."""
-    max_tokens: int = Field(default=48, ge=1)
-    """Default most tokens of a reply; enough for a short answer, and replies that ramble are cut soon."""

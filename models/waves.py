@@ -198,11 +198,14 @@ class Waves:
         try:
             replies, from_log = await self._answer(self._count, wave)
         except Exception as error:
-            reason = error if isinstance(error, ModelError) else None
+            reason = str(error)
+            if not isinstance(error, ModelError):
+                reason = f"generation failed: {type(error).__name__}: {error}"
             for pending in wave:
                 if not pending.future.done():
-                    failure = reason or ModelError(f"generation failed: {type(error).__name__}: {error}")
-                    failure.__cause__ = None if reason else error
+                    # One for each: an exception gathers the traceback of whoever it is raised to.
+                    failure = ModelError(reason)
+                    failure.__cause__ = error
                     pending.future.set_exception(failure)
             return
         finally:

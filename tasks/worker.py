@@ -88,9 +88,9 @@ def draw(family: TaskFamily, request: Mapping[str, Any]) -> Reply:
             if time.monotonic() > deadline:
                 end = "time"
                 break
+        return {"drafts": [draft.model_dump(mode="json") for draft in drafts], "end": end}
     except Exception as error:
         return {"error": _describe(error)}
-    return {"drafts": [draft.model_dump(mode="json") for draft in drafts], "end": end}
 
 
 def ground(family: TaskFamily, content: str) -> Reply:

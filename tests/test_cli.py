@@ -42,7 +42,9 @@ def test_help_answers_in_under_half_a_second() -> None:
             ["gate suite", "chain_sum", "gate_items"],
         ),
         (["show", "nobody-1"], ["no runs"]),
-        (["lineage", "task-0000"], ["task-0000"]),
+        (["lineage", "task-0000"], ["no runs"]),
+        (["resume"], ["no runs"]),
+        (["eval", "--suite", "steer"], ["no runs"]),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], parts: list[str], tmp_path: Path) -> None:
@@ -53,6 +55,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments: list[str], parts: li
     assert "Traceback" not in found.stderr
     for part in parts:
         assert part in lines[0]
+
+
+@pytest.mark.parametrize("arguments", [["show"], ["runs"], ["adapters"], ["lineage", "task-0"]])
+def test_reading_creates_no_workspace(arguments: list[str], tmp_path: Path) -> None:
+    quintet(*arguments, "--workspace", str(tmp_path / "typo"))
+    assert not (tmp_path / "typo").exists()
 
 
 def test_an_empty_workspace_has_no_runs(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate of AdamW; high, since a round has few steps."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after the warm-up, to 0 at the last step unless constant."""
+    """How the learning rate falls after the warm-up, towards 0 after the last step unless constant."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the rows; more invites memorising on the few hundred rows of a round."""
     batch_rows: int = Field(default=8, ge=1)

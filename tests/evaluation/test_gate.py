@@ -24,7 +24,7 @@ Counts = tuple[int, int, int]
 """Won, lost, all."""
 
 
-def tested(number: int) -> list[Decision]:
+def earlier(number: int) -> list[Decision]:
     """So many earlier decisions that promoted nothing."""
     return [
         Decision(round=round, candidate="adapter-0", incumbent=BASE, promoted=False, reason="rejected", alpha=0.01)
@@ -37,7 +37,7 @@ def decision(
 ) -> Decision:
     before, after = pair(*gate)
     held = pair(*retention, suite="retention") if retention else (None, None)
-    return decide(number, "adapter-1", BASE, before, after, held[0], held[1], settings, tested(number - 1))
+    return decide(number, "adapter-1", BASE, before, after, held[0], held[1], settings, earlier(number - 1))
 
 
 class TestDecide:
@@ -53,7 +53,7 @@ class TestDecide:
     def test_a_promotion_hands_its_level_on_to_the_next_gate(self) -> None:
         before, after = pair(13, 3, 120)
         first = decision((41, 6, 120))
-        alone = decide(2, "adapter-2", BASE, before, after, None, None, ALONE, tested(1))
+        alone = decide(2, "adapter-2", BASE, before, after, None, None, ALONE, earlier(1))
         after_one = decide(2, "adapter-2", BASE, before, after, None, None, ALONE, [first])
         assert (alone.promoted, after_one.promoted) == (False, True)
         assert after_one.alpha == pytest.approx(first.alpha + alone.alpha)

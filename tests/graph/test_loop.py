@@ -6,17 +6,22 @@ import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from parity import CANARY, Parity
 from pydantic import BaseModel
 from tiny import tiny_settings
 
 from quintet import Episode, EpisodeRole, Loop
+from quintet.evaluation.errors import SuiteError
 from quintet.graph.errors import LoopError
+from quintet.graph.report import overview
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
+from quintet.models.errors import ModelError
 from quintet.records import (
     Adapter,
     Attempt,
@@ -45,6 +50,31 @@ class Objector(EpisodeRole):
 
     async def act(self, episode: Episode) -> Opinion:
         return Opinion(verdict="reject")
+
+
+class Wordy(EpisodeRole):
+    """Says a plain text."""
+
+    after = "objector"
+
+    async def act(self, episode: Episode) -> str:
+        return "I have nothing to add"
+
+
+class Babbling(EpisodeRole):
+    """Answers nonsense."""
+
+    after = "objector"
+
+    async def act(self, episode: Episode) -> list[Any]:
+        return [42]
+
+
+class Broken(FakeListChatModel):
+    """Never answers."""
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("no route to the model")
 
 
 class Faulty(EpisodeRole):
@@ -160,10 +190,69 @@ def test_a_finished_run_says_so_and_goes_on_when_rounds_are_added(tiny_model_fol
     loop.run()
     with pytest.raises(LoopError, match="finished after 1 rounds; add rounds with --rounds 2"):
         Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run()
+    assert loop.result().status == "finished"
     result = Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run(rounds=2)
     assert [r.round for r in result.rounds] == [1, 2]
     assert result.final is not None
     assert result.final.opening == 2
+    # On record, so that a run stopped in a round added goes on to the last of them.
+    assert Loop.resume("tiny-1", tmp_path).settings.rounds == 2
+
+
+def test_a_run_that_cannot_begin_leaves_none_behind(tiny_model_folder: Path, tmp_path: Path) -> None:
+    wide = tiny_settings(tiny_model_folder, evaluation={"gate_items": 100_000})
+    with pytest.raises(SuiteError, match="gate suite"):
+        Loop(wide, tasks=[Parity()], workspace=tmp_path).run()
+    with pytest.raises(ModelError, match="nowhere"):
+        Loop(tiny_settings(tmp_path / "nowhere"), tasks=[Parity()], workspace=tmp_path).run()
+    assert overview(tmp_path) == []
+
+
+def test_a_run_that_was_killed_is_not_said_to_run(tmp_path: Path) -> None:
+    with Workspace(tmp_path).ledger() as ledgers:
+        ledgers.begin("tiny-1", 0, {})
+    assert [run.status for run in overview(tmp_path)] == ["interrupted"]
+
+
+def test_training_waits_for_approval_and_a_refusal_trains_nothing(tiny_model_folder: Path, tmp_path: Path) -> None:
+    loop = Loop(tiny_settings(tiny_model_folder, rounds=1, approve=True), tasks=[Parity()], workspace=tmp_path)
+    [question] = [event for event in loop.stream() if event.get("event") == "question"]
+    with Workspace(tmp_path).ledger() as ledgers:
+        assert question["rows"] == len(ledgers.run("tiny-1").find(Row)) > 0
+    assert loop.result().status == "waiting"
+    loop.answer = False
+    result = loop.run()
+    assert result.status == "finished"
+    assert result.rounds[0].reason == "no candidate: training was not approved"
+
+
+def test_a_critic_that_cannot_be_asked_costs_its_advice_and_no_verdict(tiny_model_folder: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(tiny_model_folder, rounds=1)
+    Loop(settings, tasks=[Parity()], models={"critic": Broken(responses=[])}, workspace=tmp_path).run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        ledger = ledgers.run("tiny-1")
+        assert {c.attempt for c in ledger.find(Critique)} == {a.id for a in ledger.find(Attempt)}
+        assert any("no route" in (call.error or "") for call in ledger.find(Call, role="critic"))
+
+
+def test_the_solver_speaks_through_the_model_that_is_trained(tiny_model_folder: Path) -> None:
+    with pytest.raises(LoopError, match="solver"):
+        Loop(tiny_settings(tiny_model_folder), models={"solver": Broken(responses=[])})
+
+
+def test_settings_of_a_role_that_did_not_join_are_refused(tiny_model_folder: Path) -> None:
+    with pytest.raises(LoopError, match="scribe"):
+        Loop(tiny_settings(tiny_model_folder, roles={"scribe": {}}))
+
+
+def test_a_ledger_elsewhere_is_found_again_by_its_workspace(tiny_model_folder: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    settings = tiny_settings(tiny_model_folder, rounds=1, memory={"database": url})
+    result = Loop(settings, tasks=[Parity()], workspace=tmp_path / "here").run()
+    assert result.status == "finished"
+    assert [run.run for run in overview(tmp_path / "here")] == ["tiny-1"]
+    assert url not in result.model_dump_json()
+    assert Loop.resume("tiny-1", tmp_path / "here", tasks=[Parity()]).run(rounds=2).rounds[-1].round == 2
 
 
 def test_a_verdict_of_a_joined_role_counts_and_a_faulty_role_costs_its_reply_only(
@@ -171,7 +260,7 @@ def test_a_verdict_of_a_joined_role_counts_and_a_faulty_role_costs_its_reply_onl
 ) -> None:
     loop = Loop(
         tiny_settings(tiny_model_folder, rounds=1),
-        roles=[Objector(), Faulty()],
+        roles=[Objector(), Faulty(), Wordy(), Babbling()],
         tasks=[Parity()],
         workspace=tmp_path,
     )
@@ -181,6 +270,9 @@ def test_a_verdict_of_a_joined_role_counts_and_a_faulty_role_costs_its_reply_onl
         replies = ledger.find(Reply)
         assert {reply.verdict for reply in replies if reply.role == "objector"} == {"reject"}
         assert {reply.error for reply in replies if reply.role == "faulty"} == {"RuntimeError: no idea"}
+        assert {reply.content.get("text") for reply in replies if reply.role == "wordy"} == {"I have nothing to add"}
+        [nonsense] = {reply.error for reply in replies if reply.role == "babbling"}
+        assert "int" in (nonsense or "")
         assert not ledger.find(Row)
         assert any(critique.correct for critique in ledger.find(Critique))
     assert "objector said reject" in result.rounds[0].counts.attempts_refused
