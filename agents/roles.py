@@ -110,6 +110,7 @@ class Role:
         n: int = 1,
         about: str = "",
         history: Sequence[Message] = (),
+        heed: Sequence[str] = (),
         reply: type[BaseModel] | None = None,
         **words: Any,
     ) -> Answered:
@@ -120,6 +121,7 @@ class Role:
             n: Completions wanted.
             about: Tells several questions of one role, task and turn apart; it goes into the seed.
             history: Messages between persona and question.
+            heed: Words that join the persona, such as advice.
             reply: Constrains decoding to this model; by default the class's own.
             words: Further variables of the template.
 
@@ -146,7 +148,7 @@ class Role:
                 options["schema"] = reply.model_json_schema()
         elif reply is not None:
             text += f"\n\nAnswer with JSON of this schema and nothing else: {json.dumps(reply.model_json_schema())}"
-        messages = [*self.opening(), *history, Message(role="user", content=text)]
+        messages = [*self.opening(heed), *history, Message(role="user", content=text)]
         metadata = {"role": self.name, "round": number, "task": task, "turn": turn}
         # A model that Quintet does not serve is not known to give several completions at once: it is asked n times.
         times = 1 if is_served(model) else n
@@ -172,10 +174,11 @@ class Role:
             samples=tuple(sample for answer in answers for sample in answer.samples),
         )
 
-    def opening(self) -> tuple[Message, ...]:
-        """The system message with the role's persona, if it has one."""
+    def opening(self, heed: Sequence[str] = ()) -> tuple[Message, ...]:
+        """The system message with the role's persona and what it is to heed besides, if there is any."""
         persona = self.persona if self.settings.persona is None else self.settings.persona
-        return (Message(role="system", content=persona),) if persona else ()
+        words = " ".join(filter(None, [persona, *heed]))
+        return (Message(role="system", content=words),) if words else ()
 
     def render(self, **words: Any) -> str:
         """The role's words with the variables filled in.

@@ -54,23 +54,17 @@ class Solver(EpisodeRole):
         settings = self.settings
         recall, memories = await self._recall(episode, settings.exemplars, settings.lessons)
         lessons = [memory.text for memory in memories if isinstance(memory, Lesson)]
-        shown = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
-        history = [
-            *shown,
-            Message(role="user", content=self.render(**self._first_words(episode.task))),
-            Message(role="assistant", content=failed.text),
-        ]
+        history = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
         critique = episode.critiques.get(failed.id)
-        feedback = [critique.feedback] if critique and critique.feedback else []
-        said = await self.call(
-            episode,
-            about=failed.id,
-            history=history,
-            ask="",
-            lessons=lessons,
-            wrong=critique is None or not critique.correct,
-            feedback=[*feedback, *(str(reply) for reply in episode.replies.values())],
-        )
+        advice = [critique.feedback] if critique and critique.feedback else []
+        advice += [str(reply) for reply in episode.replies.values()]
+        words, heed = self._first_words(episode.task), [*advice, *lessons]
+        if settings.show_failed:
+            plain = self.render(**words)
+            history += [Message(role="user", content=plain), Message(role="assistant", content=failed.text)]
+            wrong = critique is None or not critique.correct
+            words, heed = {"ask": "", "lessons": lessons, "wrong": wrong, "feedback": advice}, []
+        said = await self.call(episode, about=failed.id, history=history, heed=heed, **words)
         attempts = self._attempts(episode, said, failed.id)
         return [*([recall] if recall else []), *attempts]
 

@@ -133,6 +133,19 @@ def test_base_and_promoted_are_asked_in_the_same_words_greedily_without_exemplar
     assert all(len(wordings) == 1 for wordings in by_task.values())
 
 
+def test_a_revision_heeds_the_advice_and_does_not_see_what_failed(ledger: RunLedger) -> None:
+    critiques = {critique.attempt: critique for critique in ledger.find(Critique)}
+    revisions = [attempt for attempt in ledger.find(Attempt) if attempt.revises]
+    assert revisions
+    for attempt in revisions:
+        call, failed = ledger.get(attempt.call), ledger.get(attempt.revises or "")
+        assert isinstance(call, Call)
+        assert isinstance(failed, Attempt)
+        assert critiques[failed.id].feedback in call.messages[0].content
+        # One exemplar at most stands between persona and question, and it is no failed attempt.
+        assert len(call.messages) in (2, 4)
+
+
 def test_every_row_is_the_models_own_verified_attempt_at_the_plain_prompt(ledger: RunLedger) -> None:
     for row in ledger.find(Row):
         attempt = ledger.get(row.attempt)
