@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from quintet.agents.errors import NoAnswerError
 from quintet.agents.roles import EpisodeRole, json_in
 from quintet.agents.settings import CriticSettings
 from quintet.agents.table import Episode
-from quintet.memory.errors import LedgerError
 from quintet.records import Attempt, Critique, Lesson, Record
 
 
@@ -74,10 +74,8 @@ class Critic(EpisodeRole):
     async def _advise(self, episode: Episode, attempt: Attempt) -> tuple[str, str | None]:
         try:
             said = await self.call(episode, about=attempt.id, attempt=attempt)
-        except LedgerError:
-            raise
-        except Exception:
-            # Advice that cannot be had, which is on record, must not cost the verifier's verdict.
+        except NoAnswerError:
+            # The failed call is on record; it must not cost the verifier's verdict.
             return "", None
         text = said.completions[0].text
         try:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from quintet.agents.errors import AgentError
+from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import RoleSettings
 from quintet.agents.table import Episode, Round, Table
+from quintet.memory.errors import LedgerError
 from quintet.records import Completion, Message, Record, Verdict, digest
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Role:
             The call's id and its completions.
 
         Raises:
-            AgentError: The model gave no answer.
+            NoAnswerError: The model gave no answer.
+            AgentError: The role's words cannot be rendered.
         """
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
         text = self.render(scene=scene, **words)
@@ -161,12 +163,18 @@ class Role:
                 if known is not None:
                     answers.append(Answered(known.completions[:1], (known.id,), (0,)))
                     continue
-            result = await model.agenerate(
-                [[to_langchain(message) for message in messages]],
-                callbacks=[self.table.recorder],
-                metadata={**metadata, "request": request},
-                **options,
-            )
+            try:
+                result = await model.agenerate(
+                    [[to_langchain(message) for message in messages]],
+                    callbacks=[self.table.recorder],
+                    metadata={**metadata, "request": request},
+                    **options,
+                )
+            except LedgerError:
+                raise
+            except Exception as error:
+                # Any LangChain model may sit here, each with errors of its own.
+                raise NoAnswerError(f"{type(error).__name__}: {error}") from error
             answers.append(answered(result, request))
         return Answered(
             completions=tuple(completion for answer in answers for completion in answer.completions),
@@ -329,12 +337,12 @@ def answered(result: LLMResult, request: str) -> Answered:
         request: The request's hash, where the model does not name one itself.
 
     Raises:
-        AgentError: It holds no completion.
+        NoAnswerError: It holds no completion.
     """
     output = result.llm_output or {}
     generations = result.generations[0] if result.generations else []
     if not generations:
-        raise AgentError(f"the model gave no answer: {output.get('error') or 'no completion'}")
+        raise NoAnswerError(f"the model gave no answer: {output.get('error') or 'no completion'}")
     completions = []
     for generation in generations:
         info = generation.generation_info or {}

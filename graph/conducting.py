@@ -39,7 +39,7 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
         ledgers = stack.enter_context(workspace.ledger(loop.settings.memory.database))
         stack.enter_context(workspace.claim(loop.run_name or loop.settings.name))
         ledger = _begin(loop, ledgers)
-        before, status = ledger.info.status, ledger.info.status
+        before, seen, status = ledger.info.status, ledger.newest(), "failed"
         ledger.update(status="running", pid=os.getpid())
         try:
             ends = sum(opening.round < (rounds or loop.settings.rounds) for opening in ledger.find(Opening))
@@ -49,19 +49,15 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
                 if rounds and rounds > len(ledger.find(Decision)):
                     # On record, so that a run stopped among the rounds added goes on to their end.
                     ledger.update(settings={**ledger.info.settings, "rounds": rounds})
-                status = "failed"
                 yield context
             status = "waiting" if loop.waiting else "finished"
         except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             status = "stopped"
             raise
-        except LoopError:
-            # What was asked for cannot be done; the run is what it was.
-            status = before
-            raise
         finally:
-            if ledger.newest():
-                ledger.update(status=status)
+            if newest := ledger.newest():
+                # Where nothing was done, such as for want of what was asked for, the run is what it was.
+                ledger.update(status=before if status == "failed" and newest == seen else status)
             else:
                 # Nothing came of it, such as for want of a model: no run is left that would be taken for the newest.
                 ledgers.forget(ledger.run)

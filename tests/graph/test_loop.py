@@ -248,6 +248,17 @@ def test_a_critic_that_cannot_be_asked_costs_its_advice_and_no_verdict(tiny_mode
         assert any("no route" in (call.error or "") for call in ledger.find(Call, role="critic"))
 
 
+def test_words_of_the_critic_that_cannot_be_rendered_are_no_silent_loss(
+    tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    settings = tiny_settings(tiny_model_folder, rounds=1, critic={"max_tokens": 24, "template": "{{ nobody.knows }}"})
+    Loop(settings, tasks=[Parity()], workspace=tmp_path).run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        errors = [reply.error or "" for reply in ledgers.run("tiny-1").find(Reply) if reply.role == "critic"]
+    assert errors
+    assert all("template of role 'critic'" in error for error in errors)
+
+
 def test_the_solver_speaks_through_the_model_that_is_trained(tiny_model_folder: Path) -> None:
     with pytest.raises(LoopError, match="solver"):
         Loop(tiny_settings(tiny_model_folder), models={"solver": Broken(responses=[])})
