@@ -1,0 +1,20 @@
+"""The command line: thin commands over the rooms; results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import click
+
+from quintet import __version__
+from quintet.cli.models import adapters, eval
+from quintet.cli.runs import lineage, resume, run, runs, show
+from quintet.cli.table import doctor, roles, tasks
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="quintet")
+def main() -> None:
+    """Language models that improve themselves, and can prove it."""
+
+
+for command in (run, resume, runs, show, lineage, eval, adapters, roles, tasks, doctor):
+    main.add_command(command)

@@ -1,0 +1,106 @@
+"""What all commands share: the options, the output, and one line for whatever a user can mend."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WRONG_INPUT, STOPPED = 2, 130
+
+
+def guarded(command: F) -> F:
+    """Turn what a user can mend into one line and exit code 2, and Ctrl-C into a hint how to go on."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except click.ClickException:
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("\nquintet: stopped", err=True)
+            sys.exit(STOPPED)
+        except Exception as caught:
+            chain = list(_chain(caught))
+            if any(_is_full_disk(error) for error in chain):
+                where = f" ({kwargs['workspace']})" if "workspace" in kwargs else ""
+                click.echo(
+                    f"quintet: the disk is full{where}; what is recorded is whole; free space, then quintet resume",
+                    err=True,
+                )
+                sys.exit(1)
+            told = next((error for error in chain if type(error).__module__.startswith("quintet.")), None)
+            if told is None or told is not chain[0]:
+                raise
+            click.echo(f"quintet: {' '.join(str(told).split())}", err=True)
+            # A disk that fails is not the user's input.
+            sys.exit(1 if getattr(told, "disk", False) else WRONG_INPUT)
+
+    return run  # type: ignore[return-value]
+
+
+FULL_CODES = ("SQLITE_FULL", "53100")
+"""What SQLite and Postgres say of a full disk."""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from; of a group (episodes run together), each that failed."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _chain(one)
+        return
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    if isinstance(error, sqlite3.OperationalError):
+        return "disk is full" in str(error)
+    return getattr(error, "code", "") in FULL_CODES
+
+
+def workspace_option(command: F) -> F:
+    """The option that every command about runs takes."""
+    return click.option(
+        "--workspace",
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        envvar="QUINTET_WORKSPACE",
+        show_default="./runs",
+        help="Folder of ledger, memory, adapters and checkpoints.",
+    )(command)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+
+def out(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def show_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a plain table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(soft_wrap=False).print(table, highlight=False)

@@ -1,0 +1,146 @@
+"""Commands on runs: begin, resume, list, show, trace."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quintet.cli.frame import STOPPED, guarded, json_option, out, show_table, workspace_option
+
+if TYPE_CHECKING:
+    from quintet.graph.loop import Loop
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--rounds", type=click.IntRange(1), help="Rounds, instead of the config's.")
+@click.option("--seed", type=click.IntRange(0), help="Seed, instead of the config's.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Another setting; may be repeated.")
+@click.option("--approve", is_flag=True, help="Ask before each training.")
+@click.option("--role", "roles", multiple=True, metavar="FILE.py:CLASS", help="A role that joins; may be repeated.")
+@workspace_option
+@json_option
+@guarded
+def run(
+    config: Path,
+    rounds: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    approve: bool,
+    roles: tuple[str, ...],
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Run the loop that CONFIG describes."""
+    from quintet.agents.roles import load_role
+    from quintet.graph.loop import Loop
+    from quintet.graph.settings import Settings
+
+    given = [f"rounds={rounds}"] * (rounds is not None) + [f"seed={seed}"] * (seed is not None)
+    settings = Settings.load(config, [*overrides, *given, *["approve=true"] * approve])
+    _conduct(Loop(settings, roles=[load_role(role) for role in roles], workspace=workspace), None, as_json, roles)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--rounds", type=click.IntRange(1), help="Rounds wanted in all; more than before adds rounds.")
+@click.option("--role", "roles", multiple=True, metavar="FILE.py:CLASS", help="A role that joined when it began.")
+@workspace_option
+@json_option
+@guarded
+def resume(run: str | None, rounds: int | None, roles: tuple[str, ...], workspace: Path, as_json: bool) -> None:
+    """Go on with RUN (default: the newest), or add rounds to it."""
+    from quintet.agents.roles import load_role
+    from quintet.graph.loop import Loop
+
+    loop = Loop.resume(run, workspace, roles=[load_role(role) for role in roles])
+    _conduct(loop, rounds, as_json, roles)
+
+
+def _conduct(loop: Loop, rounds: int | None, as_json: bool, roles: Sequence[str]) -> None:
+    from quintet.graph.watching import Watcher
+
+    try:
+        while True:
+            question: dict[str, Any] | None = None
+            with Watcher() as watcher:
+                for event in loop.stream(rounds):
+                    question = event if event.get("event") == "question" else question
+                    watcher.see(event)
+            if question is None:
+                break
+            loop.answer = click.confirm(f"Train on {question['rows']} rows?", default=True, err=True)
+    except (KeyboardInterrupt, click.Abort):
+        if loop.run_name:
+            given = [f"--role {role}" for role in roles]
+            given += [f"--workspace {loop.workspace}"] * (loop.workspace != Path("runs"))
+            line = " ".join(["quintet resume", loop.run_name, *given])
+            click.echo(f"\nquintet: stopped; go on with: {line}", err=True)
+        sys.exit(STOPPED)
+    result = loop.result()
+    if as_json:
+        out(result.model_dump(mode="json"))
+    else:
+        click.echo(result.table())
+        click.echo(f"more: quintet show {result.run} · quintet lineage ID · quintet adapters", err=True)
+
+
+@click.command()
+@workspace_option
+@json_option
+@guarded
+def runs(workspace: Path, as_json: bool) -> None:
+    """The runs of the workspace, newest first."""
+    from quintet.graph.report import overview
+
+    found = overview(workspace)
+    if as_json:
+        out([item.model_dump(mode="json") for item in found])
+        return
+    rows = [
+        [r.run, r.status, r.started, str(r.rounds), "–" if r.effect is None else f"{100 * r.effect:+.1f} points"]
+        for r in found
+    ]
+    show_table(["run", "status", "started", "rounds", "effect"], rows)
+
+
+@click.command()
+@click.argument("run", required=False)
+@workspace_option
+@json_option
+@guarded
+def show(run: str | None, workspace: Path, as_json: bool) -> None:
+    """One RUN (default: the newest): rounds, scores with intervals, decisions, budget."""
+    from quintet.graph.report import report
+    from quintet.memory.workspace import Workspace
+
+    place = Workspace.existing(workspace)
+    with place.ledger() as ledger:
+        found = report(ledger.run(run), place)
+    if as_json:
+        out(found.model_dump(mode="json"))
+    else:
+        click.echo(found.table())
+
+
+@click.command()
+@click.argument("id")
+@workspace_option
+@json_option
+@guarded
+def lineage(id: str, workspace: Path, as_json: bool) -> None:
+    """Where the record ID came from, and what came of it."""
+    from quintet.graph.rendering import family_tree
+    from quintet.memory.lineage import lineage as trace
+    from quintet.memory.workspace import Workspace
+
+    with Workspace.existing(workspace).ledger() as ledger:
+        found = trace(ledger.holder(id), ledger.resolve(id))
+    if as_json:
+        out(found.model_dump(mode="json"))
+    else:
+        click.echo(family_tree(found))

@@ -1,0 +1,60 @@
+"""Commands on what is at hand: roles, task families, the machine."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from quintet.cli.frame import guarded, json_option, out, show_table
+
+
+@click.command()
+@json_option
+@guarded
+def roles(as_json: bool) -> None:
+    """Who sits at the table, in speaking order."""
+    from quintet.agents.players import at_the_table
+
+    found = at_the_table()
+    if as_json:
+        out([seat.model_dump(mode="json") for seat in found])
+        return
+    show_table(
+        ["role", "speaks", "after", "from", "what it does"],
+        [[s.role, s.rhythm, s.after, s.source, s.purpose] for s in found],
+    )
+
+
+@click.command()
+@json_option
+@guarded
+def tasks(as_json: bool) -> None:
+    """What can be asked: the task families and their levels."""
+    from quintet.tasks.families import catalogue
+
+    found = catalogue()
+    if as_json:
+        out([family.model_dump(mode="json") for family in found])
+        return
+    rows = [[f.family, str(f.levels), "yes" if f.proposable else "", f.source] for f in found]
+    show_table(["family", "levels", "can be proposed", "from"], rows)
+
+
+@click.command()
+@json_option
+@guarded
+def doctor(as_json: bool) -> None:
+    """What works on this machine, and the command that mends what does not."""
+    from quintet.graph.doctor import examine
+
+    found = examine()
+    if as_json:
+        out([finding.model_dump(mode="json") for finding in found])
+    else:
+        show_table(
+            ["", "what", "found", "to mend it"],
+            [["ok" if f.ok else "no" if f.needed else "–", f.what, f.found, f.mend] for f in found],
+        )
+    if not all(finding.ok for finding in found if finding.needed):
+        sys.exit(1)
