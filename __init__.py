@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quintet.agents.rehearsal import rehearse
     from quintet.agents.roles import EpisodeRole, RoundRole
     from quintet.agents.table import Episode, Round
     from quintet.graph.loop import Loop
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from quintet.tasks.family import TaskFamily
 
 __version__ = "0.1.0"
-__all__ = ["Episode", "EpisodeRole", "Loop", "Round", "RoundRole", "Settings", "TaskFamily"]
+__all__ = ["Episode", "EpisodeRole", "Loop", "Round", "RoundRole", "Settings", "TaskFamily", "rehearse"]
 
 _HOMES = {
     "Episode": "quintet.agents.table",
@@ -22,6 +23,7 @@ _HOMES = {
     "RoundRole": "quintet.agents.roles",
     "Settings": "quintet.graph.settings",
     "TaskFamily": "quintet.tasks.family",
+    "rehearse": "quintet.agents.rehearsal",
 }
 
 

@@ -25,6 +25,8 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     """
     from quintet.memory.errors import LedgerError
 
+    if not role.speaks(_number(scene)):
+        return []
     try:
         async with asyncio.timeout(role.settings.seconds) as limit:
             records = _records(role, scene, await _act(role, scene))
@@ -69,13 +71,17 @@ def _records(role: Role, scene: Episode | Round, said: Said) -> list[Record]:
     return records
 
 
+def _number(scene: Episode | Round) -> int:
+    return scene.round if isinstance(scene, Episode) else scene.number
+
+
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _reply(role: Role, scene: Episode | Round, said: BaseModel | None, error: str | None) -> Reply:
     ledger = role.table.ledger
-    number = scene.round if isinstance(scene, Episode) else scene.number
+    number = _number(scene)
     task = scene.task.id if isinstance(scene, Episode) else None
     turn = scene.turn if isinstance(scene, Episode) else 0
     calls = [c for c in ledger.find(Call, round=number, role=role.name, task=task) if c.turn == turn]

@@ -14,13 +14,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quintet.agents.errors import AgentError, NoAnswerError
-from quintet.agents.settings import RoleSettings
+from quintet.agents.settings import JoinedSettings, RoleSettings
 from quintet.agents.table import Episode, Round, Table
 from quintet.memory.errors import LedgerError
-from quintet.records import Completion, Message, Record, Verdict, digest
+from quintet.records import Completion, Message, Record, Reply, Verdict, digest
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -57,6 +57,8 @@ class Role:
     """How the table calls it; the class name in snake case unless said otherwise."""
     after: ClassVar[str] = "critic"
     """The role it speaks after."""
+    before: ClassVar[str] = ""
+    """The role it speaks before, instead of after one."""
     persona: ClassVar[str] = ""
     """Who it is: its system message."""
     reply: ClassVar[type[BaseModel] | None] = None
@@ -85,6 +87,12 @@ class Role:
     def settings(self) -> RoleSettings:
         """This role's settings at the table."""
         return self.table.settings.of(self.name)
+
+    def speaks(self, round: int) -> bool:
+        """Whether it has a say in a round: in every one, unless its settings name some or a class overrides this."""
+        settings = self.settings
+        rounds = settings.rounds if isinstance(settings, JoinedSettings) else None
+        return rounds is None or round in rounds
 
     async def ask(self, scene: Episode | Round, **words: Any) -> Any:
         """Ask once; the answer as the role's reply model, or as text if it has none.
@@ -135,7 +143,7 @@ class Role:
         """
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
         text = self.render(scene=scene, **words)
-        task, turn, number, adapter = _where(scene)
+        task, turn, number, incumbent = _where(scene)
         options: dict[str, Any] = {}
         if is_served(model):
             options = {
@@ -144,7 +152,7 @@ class Role:
                 "top_k": settings.top_k,
                 "max_tokens": settings.max_tokens,
                 "seed": digest((self.table.seed, number, self.name, task, turn, about)),
-                "adapter": adapter,
+                "adapter": settings.adapter or incumbent,
             }
             if reply is not None:
                 options["schema"] = reply.model_json_schema()
@@ -181,6 +189,13 @@ class Role:
             calls=tuple(call for answer in answers for call in answer.calls),
             samples=tuple(sample for answer in answers for sample in answer.samples),
         )
+
+    def heard(self, reply: Reply) -> BaseModel:
+        """What it said, from the record; as `Words` where it said something else than its reply model."""
+        try:
+            return (self.reply or Words).model_validate(reply.content)
+        except ValidationError:
+            return Words.model_validate(reply.content)
 
     def opening(self, heed: Sequence[str] = ()) -> tuple[Message, ...]:
         """The system message with the role's persona and what it is to heed besides, if there is any."""
@@ -219,7 +234,9 @@ class Role:
 class Words(BaseModel):
     """What a role without a reply model of its own says."""
 
-    text: str
+    model_config = ConfigDict(extra="allow")
+
+    text: str = ""
 
 
 class EpisodeRole(Role):
@@ -298,25 +315,31 @@ def load_role(given: str) -> Role:
 
 
 def seating(builtin: Sequence[Role], joined: Sequence[Role]) -> list[Role]:
-    """All roles in speaking order: each joined role after the one that it names.
+    """All roles in speaking order: each joined role before or after the one that it names.
+
+    Several that name the same chair speak in the order in which they joined.
 
     Raises:
-        AgentError: A name is taken, or a role wants to sit after one that is not there.
+        AgentError: A name is taken, or a role wants to sit beside one that is not there.
     """
     order = list(builtin)
     waiting = list(joined)
     while waiting:
         seats = [role.name for role in order]
-        role = next((role for role in waiting if role.after in seats), None)
+        role = next((role for role in waiting if (role.before or role.after) in seats), None)
         if role is None:
             lost = waiting[0]
-            raise AgentError(f"role {lost.name!r} speaks after {lost.after!r}, but only {', '.join(seats)} are there")
+            where = f"before {lost.before!r}" if lost.before else f"after {lost.after!r}"
+            raise AgentError(f"role {lost.name!r} speaks {where}, but only {', '.join(seats)} are there")
         if role.name in seats:
             raise AgentError(f"two roles are called {role.name!r}; give one another `name`")
         waiting.remove(role)
-        place = seats.index(role.after) + 1
-        while place < len(order) and order[place].after == role.after and order[place] in joined:
-            place += 1
+        if role.before:
+            place = seats.index(role.before)
+        else:
+            place = seats.index(role.after) + 1
+            while place < len(order) and order[place] in joined and order[place].after == role.after:
+                place += 1
         order.insert(place, role)
     return order
 

@@ -26,7 +26,22 @@ class RoleSettings(Part):
     max_tokens: int = Field(48, gt=0)
     """Longest reply, in tokens."""
     seconds: float = Field(900.0, gt=0)
-    """Longest time for one act, waiting for the wave included; past it the reply is lost, not the round."""
+    """Longest time for one act, in seconds, waiting for the wave included; past it the reply is lost, not the round."""
+    chat: str = ""
+    """Chat model it speaks through, a section of `chats`; empty is the model that is trained. Not for the solver, whose
+    attempts are what is trained on."""
+    adapter: str = ""
+    """Adapter it speaks under: an id from `quintet adapters`, `base`, or empty for the incumbent, which changes as
+    rounds promote. Not for the solver."""
+
+
+class JoinedSettings(RoleSettings):
+    """Settings of a role that joined the five."""
+
+    max_tokens: int = Field(96, gt=0)
+    """Longest reply, in tokens."""
+    rounds: tuple[Annotated[int, Field(gt=0)], ...] | None = None
+    """Rounds in which it speaks; `None` is every round."""
 
 
 class ProposerSettings(RoleSettings):
@@ -90,6 +105,13 @@ class SolverSettings(RoleSettings):
     recall_at_first: bool = False
     """Whether first attempts of training episodes recall too."""
 
+    @model_validator(mode="after")
+    def _speaks_as_the_incumbent(self) -> Self:
+        for name in ("chat", "adapter"):
+            if getattr(self, name):
+                raise ValueError(f"{name}: the solver speaks through the model that is trained, under the incumbent")
+        return self
+
 
 class CriticSettings(RoleSettings):
     """Settings of the critic."""
@@ -139,11 +161,16 @@ class AgentSettings(Part):
     """Selects what is worth learning."""
     trainer: TrainerSettings = TrainerSettings()
     """Turns rows into an adapter."""
-    roles: dict[str, RoleSettings] = Field(default_factory=dict)
+    roles: dict[str, JoinedSettings] = Field(default_factory=dict)
     """Settings of roles that joined, by name."""
 
     def of(self, role: str) -> RoleSettings:
         """The settings of a role, built-in or joined."""
         if role in AgentSettings.model_fields and role != "roles":
             return getattr(self, role)  # type: ignore[no-any-return]
-        return self.roles.get(role, RoleSettings(max_tokens=96))
+        return self.roles.get(role) or JoinedSettings()
+
+    def speaking(self) -> dict[str, RoleSettings]:
+        """The settings of the five players and of every role that has some, by role."""
+        players = [name for name in AgentSettings.model_fields if name != "roles"]
+        return {**{name: getattr(self, name) for name in players}, **self.roles}

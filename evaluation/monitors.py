@@ -20,6 +20,7 @@ from quintet.records import (
     Evaluation,
     Monitors,
     Part,
+    Reply,
     Row,
     Selection,
     Task,
@@ -47,6 +48,7 @@ def monitors(
     calls: Sequence[Call] = (),
     selections: Sequence[Selection] = (),
     rows: Sequence[Row] = (),
+    replies: Sequence[Reply] = (),
     evaluations: Sequence[Evaluation] = (),
     decision: Decision | None = None,
     held_out: Container[str] = frozenset(),
@@ -62,6 +64,7 @@ def monitors(
         calls: The calls the attempts came from, and any others whose failures should count.
         selections: The curator's choices.
         rows: The round's training rows.
+        replies: What joined roles said, or why they said nothing.
         evaluations: All of the run's evaluations so far, in order.
         decision: The round's decision; it names the gate's two evaluations.
         held_out: Canonical questions of all suites.
@@ -109,6 +112,7 @@ def monitors(
         if agreement is not None and agreement < bounds.agreement:
             alarms.append(f"critic_agreement: the critic agrees with the verifier on {agreement:.0%} only")
 
+    _watch_replies(replies, bounds, values, alarms)
     _watch_diversity(first, bounds, values, alarms)
     _watch_rows(tasks, first, rows, bounds, values, alarms)
     seen = sum(task.canonical in held_out for task in tasks)
@@ -164,6 +168,19 @@ def _solved(first: Sequence[Judged], k: int) -> dict[str, float]:
         "pass@1": sum(pass_at_k(samples, correct, 1) for samples, correct in counts) / len(counts),
         f"pass@{k}": sum(pass_at_k(samples, correct, k) for samples, correct in counts) / len(counts),
     }
+
+
+def _watch_replies(
+    replies: Sequence[Reply], bounds: MonitorSettings, values: dict[str, float], alarms: list[str]
+) -> None:
+    """Joined roles that raise, stall or answer nonsense: each costs its own replies only, so nobody else complains."""
+    for role in sorted({reply.role for reply in replies}):
+        errors = [reply.error for reply in replies if reply.role == role]
+        lost = sum(error is not None for error in errors) / len(errors)
+        values[f"lost_replies.{role}"] = lost
+        if len(errors) >= bounds.least and lost > bounds.errors:
+            last = next(error for error in reversed(errors) if error is not None)
+            alarms.append(f"lost_replies: {lost:.0%} of what {role} was to say was lost, last to: {last[:120]}")
 
 
 def _watch_diversity(

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from quintet.graph.errors import LoopError
-from quintet.graph.lifecycle import Context, opening
+from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
@@ -116,7 +116,7 @@ async def _events(
         done = snapshot.values["round"]
         if done >= context.rounds:
             raise LoopError(f"run {loop.run_name} is finished after {done} rounds; add rounds with --rounds {done + 1}")
-        start = {"round": done + 1}
+        start = {"round": done + 1, **blank()}
     elif snapshot.interrupts and loop.answer is not None:
         start, loop.answer = Command(resume=loop.answer), None
     loop.waiting = False

@@ -26,6 +26,7 @@ from quintet.records import (
     Adapter,
     Lesson,
     Proposal,
+    Reply,
     Row,
     Stage,
     Task,
@@ -95,16 +96,16 @@ def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, S
         "train": train,
         "evaluate": evaluate,
     }
+    ahead, following = _beside(roles)
     order: list[str] = []
     for name in nodes:
-        order.append(name)
-        player = next((player for player, node in NODE_OF.items() if node == name), None)
-        order += [role.name for role in _followers(roles, player)] if player else []
+        player = next((player for player, node in NODE_OF.items() if node == name), "")
+        order += [*ahead.get(player, []), name, *following.get(player, [])]
     for name in order:
         node = nodes.get(name) or joined(name)
         # Waiting for an answer takes nobody's time but the user's.
         graph.add_node(name, node if node is approve else timed(name, node))
-    graph.add_node("decide", decide)
+    graph.add_node("decide", deciding(order[0]))
     graph.add_node("finish", timed("finish", finish))
     for earlier, later in zip([START, *order], [*order, "decide"], strict=True):
         graph.add_edge(earlier, later)
@@ -112,17 +113,27 @@ def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, S
     return graph
 
 
-def _followers(roles: Sequence[Role], player: str) -> list[Role]:
-    """Joined roles that sit between a player and the next."""
-    names = [role.name for role in roles]
-    if player not in names:
-        return []
-    found = []
-    for role in roles[names.index(player) + 1 :]:
-        if role.name in NODE_OF:
-            break
-        found.append(role)
-    return found
+def _beside(roles: Sequence[Role]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Joined roles by the player that they speak ahead of, and by the one that they follow.
+
+    Between two players both are there: other nodes, such as the episodes, lie between the two groups.
+    """
+    ahead: dict[str, list[str]] = {}
+    following: dict[str, list[str]] = {}
+    player = ""
+    between: list[Role] = []
+    for role in roles:
+        if role.name not in NODE_OF:
+            between.append(role)
+            continue
+        first = next((place for place, one in enumerate(between) if one.before == role.name), len(between))
+        if not player:
+            first = 0
+        following.setdefault(player, []).extend(one.name for one in between[:first])
+        ahead[role.name] = [one.name for one in between[first:]]
+        player, between = role.name, []
+    following.setdefault(player, []).extend(one.name for one in between)
+    return ahead, following
 
 
 def timed(name: str, node: Node) -> Node:
@@ -145,25 +156,36 @@ def joined(name: str) -> Node:
     """The node of a round role that joined."""
 
     async def node(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-        await hear(runtime.context.role(name), scene(state, runtime.context))
-        return {}
+        said = await hear(runtime.context.role(name), scene(state, runtime.context, name))
+        verdicts = [reply.verdict for reply in said if isinstance(reply, Reply)]
+        against = [verdict for verdict in verdicts if verdict in ("revise", "reject")]
+        # Its objection stands for the round: nothing is trained, or what was trained is no candidate.
+        return {"candidate": None, "note": f"{name} said {against[-1]}"} if against else {}
 
     return node
 
 
-def scene(state: State, context: Context) -> Round:
-    """The round as the roles see it, from the ids in the state."""
+def scene(state: State, context: Context, role: str) -> Round:
+    """The round as a role sees it, from the ids in the state: with what those before it have said."""
     found = (context.table.ledger.get(id) for id in state["tasks"])
     tasks = [task for task in found if isinstance(task, Task)]
-    return Round(state["round"], state["incumbent"], state["levels"], tasks, list(state["rows"]))
+    names = [one.name for one in context.round_roles]
+    # Not its own reply either, which is on record already if this node runs again.
+    earlier = set(names[: names.index(role)])
+    replies = {
+        reply.role: context.role(reply.role).heard(reply)
+        for reply in context.table.ledger.find(Reply, round=state["round"])
+        if reply.role in earlier and not reply.error
+    }
+    return Round(state["round"], state["incumbent"], state["levels"], tasks, list(state["rows"]), replies)
 
 
 async def propose(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """The proposer sets the round's tasks."""
     context = runtime.context
-    said = await hear(context.role("proposer"), scene({**state, "tasks": [], "rows": []}, context))
+    said = await hear(context.role("proposer"), scene(state, context, "proposer"))
     accepted = [record.task for record in said if isinstance(record, Proposal) and record.accepted and record.task]
-    return {"tasks": list(dict.fromkeys(accepted)), "rows": [], "candidate": None, "evaluations": {}, "note": ""}
+    return {"tasks": list(dict.fromkeys(accepted))}
 
 
 async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -172,7 +194,7 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     solver = context.settings.solver
     graph = episode_graph(context.episode_roles).compile()
     done = 0
-    tasks = scene(state, context).tasks
+    tasks = scene(state, context, "proposer").tasks
 
     async def converse(task: Task) -> None:
         nonlocal done
@@ -196,7 +218,7 @@ async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """The curator selects rows; tasks, lessons and rows enter the shared memory."""
     context = runtime.context
     ledger, number = context.table.ledger, state["round"]
-    here = scene(state, context)
+    here = scene(state, context, "curator")
     said = await hear(context.role("curator"), here)
     rows = [record for record in said if isinstance(record, Row)]
     lessons = ledger.find(Lesson, round=number)
@@ -207,7 +229,7 @@ async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 async def approve(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask before training, if wanted; a node of its own, since an interrupted node runs again from its top."""
     context = runtime.context
-    if not context.settings.approve:
+    if not context.settings.approve or state["note"]:
         return {}
     rows = materials(state, context)
     if rows < context.settings.trainer.least_rows:
@@ -219,7 +241,9 @@ async def approve(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 def materials(state: State, context: Context) -> int:
     """How many rows the trainer would learn from now: those of rejected rounds too."""
     trainer = context.role("trainer")
-    return len(trainer.materials(scene(state, context))[1]) if isinstance(trainer, Trainer) else len(state["rows"])
+    if not isinstance(trainer, Trainer):
+        return len(state["rows"])
+    return len(trainer.materials(scene(state, context, trainer.name))[1])
 
 
 async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -230,7 +254,7 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if state["note"]:
         return {"candidate": None}
     try:
-        said = await hear(context.role("trainer"), scene(state, context))
+        said = await hear(context.role("trainer"), scene(state, context, "trainer"))
     except TrainError as error:
         return {"candidate": None, "note": f"training failed: {error}"}
     adapters = [record for record in said if isinstance(record, Adapter)]
@@ -249,22 +273,43 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     return {"evaluations": await context.judging.compare(state["round"], state["incumbent"], candidate.id)}
 
 
-async def decide(state: State, runtime: Runtime[Context]) -> Command[Literal["propose", "finish"]]:
-    """The gate promotes or rejects; the curriculum moves; the next round begins or the run ends."""
-    context, ledger = runtime.context, runtime.context.table.ledger
-    number = state["round"]
+def deciding(first: str) -> Node:
+    """The node in which the gate decides; the next round begins with the node `first`, or the run ends."""
+
+    async def node(state: State, runtime: Runtime[Context]) -> Command[Any]:
+        update, context = decide(state, runtime.context), runtime.context
+        if why := ending(state["round"], context):
+            context.emit.listen(get_stream_writer())({"event": "said", "text": why})
+            return Command(goto="finish", update=update)
+        return Command(goto=first, update={**update, **blank(), "round": state["round"] + 1})
+
+    # LangGraph reads the destinations from the annotation, which cannot name a variable.
+    node.__annotations__["return"] = Command[Literal[first, "finish"]]  # type: ignore[valid-type]
+    return node
+
+
+def decide(state: State, context: Context) -> dict[str, Any]:
+    """The gate promotes or rejects, and the curriculum moves."""
+    number, ledger = state["round"], context.table.ledger
     decision = context.judging.decide(
         number, state["incumbent"], state["candidate"], state["evaluations"], state["note"]
     )
     curriculum = context.judging.curriculum(number, state["levels"], state["tasks"])
     monitors = context.judging.monitors(number, state["tasks"], decision)
     ledger.add(decision, curriculum, monitors, Stage(round=number, name="decide"))
-    incumbent = state["candidate"] if decision.promoted and state["candidate"] else state["incumbent"]
     get_stream_writer()({"stage": "decide", "round": number, "event": "decision", "reason": decision.reason})
-    update: dict[str, Any] = {"incumbent": incumbent, "levels": curriculum.levels}
-    if number >= context.rounds or context.judging.stalled():
-        return Command(goto="finish", update=update)
-    return Command(goto="propose", update={**update, "round": number + 1})
+    incumbent = state["candidate"] if decision.promoted and state["candidate"] else state["incumbent"]
+    return {"incumbent": incumbent, "levels": curriculum.levels}
+
+
+def ending(number: int, context: Context) -> str:
+    """Why the run ends with this round; empty if it does not."""
+    if number >= context.rounds:
+        return f"all {context.rounds} rounds are done"
+    if context.judging.stalled():
+        patience = context.settings.evaluation.curriculum.patience
+        return f"nothing was gained on the steer suite in {patience} rounds: the run ends with round {number}"
+    return ""
 
 
 async def finish(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -275,13 +320,19 @@ async def finish(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 def opening(settings: Settings) -> State:
     """The state in which a run begins."""
-    return State(
-        round=1,
-        incumbent=BASE,
-        levels=settings.proposer.levels(),
-        tasks=[],
-        rows=[],
-        candidate=None,
-        evaluations={},
-        note="",
-    )
+    return {"round": 1, "incumbent": BASE, "levels": settings.proposer.levels(), **blank()}
+
+
+class Blank(TypedDict):
+    """What each round begins without."""
+
+    tasks: list[str]
+    rows: list[str]
+    candidate: str | None
+    evaluations: dict[str, str]
+    note: str
+
+
+def blank() -> Blank:
+    """The state's part that each round begins without."""
+    return Blank(tasks=[], rows=[], candidate=None, evaluations={}, note="")

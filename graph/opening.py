@@ -19,12 +19,16 @@ from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.threads import THREADS
-from quintet.records import Adapter, Decision
+from quintet.records import BASE, Adapter, Decision
+from quintet.training.errors import RegistryError
+from quintet.training.registry import Registry
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from quintet.models.engine import Engine
     from quintet.models.waves import Wave
+    from quintet.tasks.examiner import Examiner
     from quintet.tasks.family import TaskFamily
 
 
@@ -67,6 +71,53 @@ class Emitter:
             self._loop.call_soon_threadsafe(self._write, event, context=self._context)
 
 
+class Serving:
+    """Which adapters the model that Quintet serves knows, and the proof of which one it serves."""
+
+    def __init__(self, engine: Engine, registry: Registry, thread: ThreadPoolExecutor, emit: Emit) -> None:
+        self.engine, self.registry, self._thread, self._emit = engine, registry, thread, emit
+
+    async def know(self, ledger: RunLedger, settings: Settings) -> None:
+        """Make the run's adapters known, rejected ones left out, and those that roles name.
+
+        Raises:
+            LoopError: A role names an adapter that is not there.
+            ModelError: An adapter is damaged.
+        """
+        for role, own in settings.speaking().items():
+            if own.adapter not in ("", BASE):
+                try:
+                    weights = self.registry.check(own.adapter)
+                except RegistryError as error:
+                    raise LoopError(f"setting {role}.adapter: {error}") from error
+                await self._register(own.adapter, weights)
+        rejected = {decision.candidate for decision in ledger.find(Decision) if not decision.promoted}
+        for adapter in ledger.find(Adapter):
+            if adapter.id not in rejected:
+                await self._register(adapter.id, adapter.weights)
+
+    async def serve(self, adapter: Adapter) -> None:
+        """Serve an adapter of the registry, and prove that it is what answers.
+
+        Raises:
+            LoopError: What is served is something else.
+            ModelError: The adapter is damaged.
+        """
+        await self._register(adapter.id, adapter.weights)
+        proof = await self._computed(self.engine.prove, adapter.id)
+        apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
+        if not proof.ok:
+            raise LoopError(f"what is served is not {adapter.id}: {apart}")
+        doubt = "" if proof.decided else " (too close to tell)"
+        self._emit({"event": "said", "text": f"{adapter.id} is served: {apart}{doubt}"})
+
+    async def _register(self, adapter: str, weights: str) -> None:
+        await self._computed(self.engine.register, adapter, self.registry.path(adapter), weights)
+
+    async def _computed(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
 @asynccontextmanager
 async def opened(
     settings: Settings,
@@ -94,86 +145,19 @@ async def opened(
         ModelError: The model is missing or damaged.
         TaskError: A family is unknown.
         SuiteError: A suite does not fit.
+        LoopError: A role names an adapter that is not there.
     """
-    # Before the imports below load torch, which reads some of these once.
-    for name, value in THREADS.items():
-        os.environ.setdefault(name, value)
-
     from quintet.evaluation.suites import Suites
-    from quintet.memory.index import Index
-    from quintet.memory.memory import Memory
-    from quintet.memory.recorder import Recorder
-    from quintet.models.catalogue import locate
-    from quintet.models.chat import LocalChat
-    from quintet.models.engine import Engine
-    from quintet.models.waves import Waves
-    from quintet.tasks.examiner import Examiner
-    from quintet.tasks.families import load_families, pick
-    from quintet.training.registry import Registry
 
-    emit = Emitter()
     rounds = rounds or settings.rounds
-    known = load_families(families)
-    wanted = [
-        *settings.proposer.families,
-        *settings.evaluation.families,
-        *(settings.evaluation.retention_families or ()),
-    ]
-
-    async def computed(work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
-
-    # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
-    # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
-    with ThreadPoolExecutor(1, "quintet-engine") as thread, Examiner(pick(known, wanted), settings.tasks) as examiner:
+    async with examined(settings, families) as examiner:
+        # First, since it says within a second what does not fit.
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds, openings)
-        files = await computed(locate, settings.model.name, settings.model.network)
-        engine = await computed(Engine, files, settings.model)
-        registry = Registry(workspace.adapters)
-        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), thread=thread)
-        chat = LocalChat(waves=waves, model=files.name)
-        index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
-        memory = Memory(ledger, index, settings.memory)
-        # On record before the first round, so that the curator can tell how far from them a task is.
-        ledger.add(*suites.tasks)
-        await memory.sync()
-
-        def register(adapter: Adapter) -> None:
-            engine.register(adapter.id, registry.path(adapter.id), adapter.weights)
-
-        async def serve(adapter: Adapter) -> None:
-            await computed(register, adapter)
-            proof = await computed(engine.prove, adapter.id)
-            apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
-            if not proof.ok:
-                raise LoopError(f"what is served is not {adapter.id}: {apart}")
-            emit(
-                {
-                    "event": "said",
-                    "text": f"{adapter.id} is served: {apart}" + ("" if proof.decided else " (too close to tell)"),
-                }
-            )
-
-        rejected = {decision.candidate for decision in ledger.find(Decision) if not decision.promoted}
-        for adapter in ledger.find(Adapter):
-            if adapter.id not in rejected:
-                await computed(register, adapter)
-        table = Table(
-            seed=settings.seed,
-            settings=settings,
-            training=settings.training,
-            ledger=ledger,
-            memory=memory,
-            examiner=examiner,
-            registry=registry,
-            base=files,
-            models={"": chat, **(models or {})},
-            recorder=Recorder(ledger),
-            serve=serve,
-            progress=emit,
-        )
-        seated = [role.sit(table) for role in roles]
-        try:
+        async with laid(settings, ledger, workspace, examiner, models) as (table, emit):
+            # On record before the first round, so that the curator can tell how far from them a task is.
+            ledger.add(*suites.tasks)
+            await table.memory.sync()
+            seated = [role.sit(table) for role in roles]
             yield Context(
                 settings=settings,
                 table=table,
@@ -182,6 +166,83 @@ async def opened(
                 episode_roles=[role for role in seated if isinstance(role, EpisodeRole)],
                 rounds=rounds,
                 emit=emit,
+            )
+
+
+@asynccontextmanager
+async def examined(settings: Settings, families: Sequence[TaskFamily] = ()) -> AsyncIterator[Examiner]:
+    """The examiner of the families that a run's settings name.
+
+    Raises:
+        TaskError: A family is unknown.
+    """
+    from quintet.tasks.examiner import Examiner
+    from quintet.tasks.families import load_families, pick
+
+    wanted = [
+        *settings.proposer.families,
+        *settings.evaluation.families,
+        *(settings.evaluation.retention_families or ()),
+    ]
+    with Examiner(pick(load_families(families), wanted), settings.tasks) as examiner:
+        yield examiner
+
+
+@asynccontextmanager
+async def laid(
+    settings: Settings,
+    ledger: RunLedger,
+    workspace: Workspace,
+    examiner: Examiner,
+    models: Mapping[str, BaseChatModel] | None = None,
+) -> AsyncIterator[tuple[Table, Emitter]]:
+    """The table, with the model served and the memory at hand.
+
+    Raises:
+        ModelError: The model is missing or damaged.
+        LoopError: A role names an adapter that is not there.
+    """
+    # Before the imports below load torch, which reads some of these once.
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
+
+    from quintet.memory.index import Index
+    from quintet.memory.memory import Memory
+    from quintet.memory.recorder import Recorder
+    from quintet.models.catalogue import locate
+    from quintet.models.chat import LocalChat
+    from quintet.models.engine import Engine
+    from quintet.models.waves import Waves
+
+    emit = Emitter()
+    # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
+    # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
+    with ThreadPoolExecutor(1, "quintet-engine") as thread:
+        loop = asyncio.get_running_loop()
+        files = await loop.run_in_executor(thread, locate, settings.model.name, settings.model.network)
+        engine = await loop.run_in_executor(thread, Engine, files, settings.model)
+        serving = Serving(engine, Registry(workspace.adapters), thread, emit)
+        await serving.know(ledger, settings)
+        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), thread=thread)
+        index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
+        memory = Memory(ledger, index, settings.memory)
+        try:
+            yield (
+                Table(
+                    seed=settings.seed,
+                    settings=settings,
+                    training=settings.training,
+                    ledger=ledger,
+                    memory=memory,
+                    examiner=examiner,
+                    registry=serving.registry,
+                    base=files,
+                    models={"": LocalChat(waves=waves, model=files.name), **(models or {})},
+                    recorder=Recorder(ledger),
+                    serve=serving.serve,
+                    progress=emit,
+                ),
+                emit,
             )
         finally:
             waves.close()
