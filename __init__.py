@@ -10,12 +10,26 @@ if TYPE_CHECKING:
     from quintet.agents.table import Episode, Round
     from quintet.graph.loop import Loop
     from quintet.graph.settings import Settings
-    from quintet.tasks.family import TaskFamily
+    from quintet.tasks.examiner import Examiner
+    from quintet.tasks.family import Draft, TaskFamily
 
 __version__ = "0.1.0"
-__all__ = ["Episode", "EpisodeRole", "Loop", "Round", "RoundRole", "Settings", "TaskFamily", "rehearse"]
+__all__ = [
+    "Draft",
+    "Episode",
+    "EpisodeRole",
+    "Examiner",
+    "Loop",
+    "Round",
+    "RoundRole",
+    "Settings",
+    "TaskFamily",
+    "rehearse",
+]
 
 _HOMES = {
+    "Draft": "quintet.tasks.family",
+    "Examiner": "quintet.tasks.examiner",
     "Episode": "quintet.agents.table",
     "Round": "quintet.agents.table",
     "EpisodeRole": "quintet.agents.roles",

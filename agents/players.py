@@ -24,13 +24,38 @@ def episode_players() -> list[EpisodeRole]:
     return [Solver(), Critic()]
 
 
+def beside(roles: Sequence[Role]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Joined round roles by the player that they speak ahead of, and by the one that they follow.
+
+    Between two players both are there: the conversations about the tasks, say, lie between the two groups.
+    """
+    players = {role.name for role in round_players()}
+    ahead: dict[str, list[str]] = {}
+    following: dict[str, list[str]] = {}
+    player = ""
+    between: list[Role] = []
+    for role in roles:
+        if role.name not in players:
+            between.append(role)
+            continue
+        first = next((place for place, one in enumerate(between) if one.before == role.name), len(between))
+        if not player:
+            first = 0
+        following.setdefault(player, []).extend(one.name for one in between[:first])
+        ahead[role.name] = [one.name for one in between[first:]]
+        player, between = role.name, []
+    following.setdefault(player, []).extend(one.name for one in between)
+    return ahead, following
+
+
 class Seat(BaseModel):
     """A chair at the table, for a list."""
 
     role: str
     rhythm: str
     """`episode` or `round`."""
-    after: str
+    beside: str
+    """Whom it speaks before or after."""
     source: str
     """`built in`, or the module that brought it."""
     purpose: str
@@ -39,16 +64,16 @@ class Seat(BaseModel):
 def at_the_table(joined: Sequence[Role] = ()) -> list[Seat]:
     """Who sits at the table, in speaking order; those who joined by entry point included."""
     joined = [*joined, *plugged_in()]
-    order: list[Role] = []
-    for builtin, kind in ((round_players(), RoundRole), (episode_players(), EpisodeRole)):
-        order += seating(builtin, [role for role in joined if isinstance(role, kind)])
-    # The conversation about tasks takes place after the proposer has set them.
-    order.sort(key=lambda role: 0 if role.name == "proposer" else 1 if isinstance(role, EpisodeRole) else 2)
+    of_round = seating(round_players(), [role for role in joined if isinstance(role, RoundRole)])
+    of_episode = seating(episode_players(), [role for role in joined if isinstance(role, EpisodeRole)])
+    # The conversation about tasks takes place once the proposer, and who follows it, are done.
+    done = sum(len(group) for group in (beside(of_round)[0]["proposer"], beside(of_round)[1]["proposer"])) + 1
+    order = [*of_round[:done], *of_episode, *of_round[done:]]
     return [
         Seat(
             role=role.name,
             rhythm="episode" if isinstance(role, EpisodeRole) else "round",
-            after=role.after,
+            beside=f"before {role.before}" if role.before else f"after {role.after}" if role.after else "",
             source=type(role).__module__ if role in joined else "built in",
             purpose=(type(role).__doc__ or "").strip().splitlines()[0] if type(role).__doc__ else "",
         )

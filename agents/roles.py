@@ -6,11 +6,9 @@ import copy
 import inspect
 import json
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
@@ -20,6 +18,7 @@ from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import JoinedSettings, RoleSettings
 from quintet.agents.table import Episode, Round, Table
 from quintet.memory.errors import LedgerError
+from quintet.plugins import Plugin, from_file, plugins
 from quintet.records import Completion, Message, Record, Reply, Verdict, digest
 
 if TYPE_CHECKING:
@@ -271,47 +270,28 @@ def plugged_in() -> list[Role]:
     """Roles that installed packages bring by entry point.
 
     Raises:
-        AgentError: An entry point does not load, or is no role.
+        PluginError: An entry point does not load.
+        AgentError: It is no role.
     """
-    roles: list[Role] = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            found = entry.load()
-        except Exception as error:
-            raise AgentError(f"entry point {entry.name} = {entry.value} ({GROUP}) does not load: {error}") from error
-        role = found() if isinstance(found, type) else found
-        if not isinstance(role, EpisodeRole | RoundRole):
-            raise AgentError(f"entry point {entry.name} = {entry.value} ({GROUP}) is no EpisodeRole or RoundRole")
-        roles.append(role)
-    return roles
+    return [_role(found) for found in plugins(GROUP)]
 
 
 def load_role(given: str) -> Role:
     """The role that `FILE.py:CLASS` names.
 
     Raises:
-        AgentError: There is no such file or class, or it is no role.
+        PluginError: There is no such file or class.
+        AgentError: It is no role.
     """
-    from importlib.util import module_from_spec, spec_from_file_location
+    return _role(from_file(given, "--role"))
 
-    file, colon, name = given.rpartition(":")
-    path = Path(file)
-    if not colon or not path.is_file():
-        raise AgentError(f"--role {given}: expected FILE.py:CLASS, and {file or given} is no file")
-    spec = spec_from_file_location(f"quintet_role_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise AgentError(f"--role {given}: {path} is no Python file")
-    module = module_from_spec(spec)
-    # Registered, so that classes defined there can be found again by their module's name.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise AgentError(f"--role {given}: {path} does not load: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, EpisodeRole | RoundRole)):
-        raise AgentError(f"--role {given}: {path} has no EpisodeRole or RoundRole called {name}")
-    return found()
+
+def _role(plugin: Plugin) -> Role:
+    found, kinds = plugin.found, (EpisodeRole, RoundRole)
+    role = found() if isinstance(found, type) and issubclass(found, kinds) else found
+    if not isinstance(role, kinds):
+        raise AgentError(f"{plugin.source} is no EpisodeRole or RoundRole")
+    return role
 
 
 def seating(builtin: Sequence[Role], joined: Sequence[Role]) -> list[Role]:

@@ -6,6 +6,7 @@ import click
 
 from quintet import __version__
 from quintet.cli.models import adapters, eval
+from quintet.cli.new import new
 from quintet.cli.runs import lineage, resume, run, runs, show
 from quintet.cli.table import doctor, roles, tasks
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Language models that improve themselves, and can prove it."""
 
 
-for command in (run, resume, runs, show, lineage, eval, adapters, roles, tasks, doctor):
+for command in (run, resume, runs, show, lineage, eval, adapters, roles, tasks, new, doctor):
     main.add_command(command)

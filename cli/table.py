@@ -21,8 +21,8 @@ def roles(as_json: bool) -> None:
         out([seat.model_dump(mode="json") for seat in found])
         return
     show_table(
-        ["role", "speaks", "after", "from", "what it does"],
-        [[s.role, s.rhythm, s.after, s.source, s.purpose] for s in found],
+        ["role", "speaks", "where", "from", "what it does"],
+        [[s.role, s.rhythm, s.beside, s.source, s.purpose] for s in found],
     )
 
 

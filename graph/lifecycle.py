@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
 
 from quintet.agents.hearing import hear
+from quintet.agents.players import beside
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
 from quintet.agents.trainer import Trainer
@@ -96,7 +97,7 @@ def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, S
         "train": train,
         "evaluate": evaluate,
     }
-    ahead, following = _beside(roles)
+    ahead, following = beside(roles)
     order: list[str] = []
     for name in nodes:
         player = next((player for player, node in NODE_OF.items() if node == name), "")
@@ -111,29 +112,6 @@ def lifecycle(roles: Sequence[Role] = ()) -> StateGraph[State, Context, State, S
         graph.add_edge(earlier, later)
     graph.add_edge("finish", END)
     return graph
-
-
-def _beside(roles: Sequence[Role]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Joined roles by the player that they speak ahead of, and by the one that they follow.
-
-    Between two players both are there: other nodes, such as the episodes, lie between the two groups.
-    """
-    ahead: dict[str, list[str]] = {}
-    following: dict[str, list[str]] = {}
-    player = ""
-    between: list[Role] = []
-    for role in roles:
-        if role.name not in NODE_OF:
-            between.append(role)
-            continue
-        first = next((place for place, one in enumerate(between) if one.before == role.name), len(between))
-        if not player:
-            first = 0
-        following.setdefault(player, []).extend(one.name for one in between[:first])
-        ahead[role.name] = [one.name for one in between[first:]]
-        player, between = role.name, []
-    following.setdefault(player, []).extend(one.name for one in between)
-    return ahead, following
 
 
 def timed(name: str, node: Node) -> Node:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 
+from quintet.plugins import Plugin, from_file, plugins
 from quintet.records import Part
 from quintet.tasks.arithmetic import ARITHMETIC
 from quintet.tasks.errors import TaskError
@@ -84,17 +84,30 @@ def _named(extra: Sequence[TaskFamily]) -> dict[str, tuple[str, TaskFamily]]:
 def _all(extra: Sequence[TaskFamily]) -> Iterator[tuple[str, TaskFamily]]:
     for name in LIBRARY_LEVELS:
         yield _LIBRARY, ARITHMETIC.get(name, GymFamily)(name)
-    for point in entry_points(group=GROUP):
-        source = f"entry point {point.name} = {point.value}"
-        try:
-            loaded = point.load()
-            family = loaded if isinstance(loaded, TaskFamily) else loaded()
-        except Exception as error:
-            raise TaskError(f"{source} in group {GROUP} cannot be loaded: {error}") from error
-        yield source, _checked(family, source)
+    for plugin in plugins(GROUP):
+        yield plugin.source, _family(plugin)
     for family in extra:
         source = f"{type(family).__module__}.{type(family).__qualname__}"
         yield source, _checked(family, source)
+
+
+def load_family(given: str) -> TaskFamily:
+    """The family that `FILE.py:CLASS` names.
+
+    Raises:
+        PluginError: There is no such file or class.
+        TaskError: It is no family.
+    """
+    return _family(from_file(given, "--task"))
+
+
+def _family(plugin: Plugin) -> TaskFamily:
+    try:
+        family = plugin.found if isinstance(plugin.found, TaskFamily) else plugin.found()
+    except Exception as error:
+        # Its constructor is the user's own code.
+        raise TaskError(f"{plugin.source} cannot be made: {type(error).__name__}: {error}") from error
+    return _checked(family, plugin.source)
 
 
 def _checked(family: object, source: str) -> TaskFamily:

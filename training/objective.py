@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from quintet.plugins import plugin
 from quintet.records import Row
 from quintet.training.errors import TrainError
 from quintet.training.settings import TrainingSettings
@@ -83,19 +82,15 @@ def load_objective(settings: TrainingSettings) -> Objective:
     """The objective that the settings name.
 
     Raises:
-        TrainError: There is none of that name, or it cannot be made.
+        PluginError: There is none of that name.
+        TrainError: It cannot be made.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if settings.objective not in found:
-        near = get_close_matches(settings.objective, found, n=1, cutoff=0.0)[0]
-        raise TrainError(
-            f"objective {settings.objective!r} is unknown: did you mean {near!r}? ({', '.join(sorted(found))})"
-        )
-    point = found[settings.objective]
+    point = plugin(GROUP, settings.objective, "objective")
     try:
-        objective = point.load()(settings, **settings.objective_options)
+        objective = point.found(settings, **settings.objective_options)
     except Exception as error:
-        raise TrainError(f"objective {settings.objective!r} ({point.value}) cannot be made: {error}") from error
+        # Its constructor is the user's own code.
+        raise TrainError(f"objective {settings.objective!r} ({point.source}) cannot be made: {error}") from error
     if not isinstance(objective, Objective):
-        raise TrainError(f"objective {settings.objective!r} ({point.value}) is no quintet.training.objective.Objective")
+        raise TrainError(f"objective {settings.objective!r} ({point.source}) is no Objective")
     return objective

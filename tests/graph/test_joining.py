@@ -62,7 +62,7 @@ def test_the_skeptic_joins_by_entry_point(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     roles = {role["role"]: role for role in json.loads(found.stdout)}
-    assert roles["skeptic"]["after"] == "critic"
+    assert roles["skeptic"]["beside"] == "after critic"
     assert roles["skeptic"]["source"] == "skeptic_module"
 
 

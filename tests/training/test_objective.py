@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from quintet.plugins import PluginError
 from quintet.training.errors import TrainError
 from quintet.training.objective import load_objective
 from quintet.training.settings import TrainingSettings
@@ -13,7 +14,7 @@ def test_the_built_in_objective_is_found_by_name() -> None:
 
 
 def test_an_unknown_objective_is_answered_with_the_nearest_name() -> None:
-    with pytest.raises(TrainError, match="did you mean 'sft'"):
+    with pytest.raises(PluginError, match="did you mean 'sft'"):
         load_objective(TrainingSettings(objective="stf"))
 
 
