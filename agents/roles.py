@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import JoinedSettings, RoleSettings
 from quintet.agents.table import Episode, Round, Table
 from quintet.memory.errors import LedgerError
+from quintet.models.providers import Asking, asking
 from quintet.plugins import Plugin, from_file, plugins
 from quintet.records import Completion, Message, Record, Reply, Verdict, digest
 
@@ -141,11 +141,10 @@ class Role:
             AgentError: The role's words cannot be rendered.
         """
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
-        text = self.render(scene=scene, **words)
         task, turn, number, incumbent = _where(scene)
-        options: dict[str, Any] = {}
+        schema = reply.model_json_schema() if reply is not None else None
         if is_served(model):
-            options = {
+            options: dict[str, Any] = {
                 "n": n,
                 "temperature": settings.temperature,
                 "top_k": settings.top_k,
@@ -153,10 +152,10 @@ class Role:
                 "seed": digest((self.table.seed, number, self.name, task, turn, about)),
                 "adapter": settings.adapter or incumbent,
             }
-            if reply is not None:
-                options["schema"] = reply.model_json_schema()
-        elif reply is not None:
-            text += f"\n\nAnswer with JSON of this schema and nothing else: {json.dumps(reply.model_json_schema())}"
+            put = Asking(model, options if schema is None else {**options, "schema": schema})
+        else:
+            put = asking(model, settings.temperature, settings.max_tokens, schema)
+        text = self.render(scene=scene, **words) + put.words
         messages = [*self.opening(heed), *history, Message(role="user", content=text)]
         metadata = {"role": self.name, "round": number, "task": task, "turn": turn}
         # A model that Quintet does not serve is not known to give several completions at once: it is asked n times.
@@ -171,11 +170,11 @@ class Role:
                     answers.append(Answered(known.completions[:1], (known.id,), (0,)))
                     continue
             try:
-                result = await model.agenerate(
+                result = await put.model.agenerate(
                     [[to_langchain(message) for message in messages]],
                     callbacks=[self.table.recorder],
                     metadata={**metadata, "request": request},
-                    **options,
+                    **put.options,
                 )
             except LedgerError:
                 raise

@@ -212,8 +212,14 @@ async def laid(
     from quintet.models.catalogue import locate
     from quintet.models.chat import LocalChat
     from quintet.models.engine import Engine
+    from quintet.models.providers import load_chat
     from quintet.models.waves import Waves
 
+    # First, since it says at once what is missing; a model that is passed wins over one that is configured.
+    chats = {
+        role: load_chat(own.chat, settings.chats[own.chat]) for role, own in settings.speaking().items() if own.chat
+    }
+    chats |= models or {}
     emit = Emitter()
     # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
     # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
@@ -237,7 +243,7 @@ async def laid(
                     examiner=examiner,
                     registry=serving.registry,
                     base=files,
-                    models={"": LocalChat(waves=waves, model=files.name), **(models or {})},
+                    models={"": LocalChat(waves=waves, model=files.name), **chats},
                     recorder=Recorder(ledger),
                     serve=serving.serve,
                     progress=emit,

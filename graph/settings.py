@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from quintet.agents.settings import AgentSettings
 from quintet.evaluation.settings import EvaluationSettings
 from quintet.graph.errors import SettingsError
 from quintet.memory.settings import MemorySettings
+from quintet.models.providers import ChatSettings
 from quintet.models.settings import ModelSettings
 from quintet.tasks.settings import TaskSettings
 from quintet.training.settings import TrainingSettings
@@ -38,6 +39,8 @@ class Settings(AgentSettings):
     """Whether to stop and ask before each training."""
     model: ModelSettings = ModelSettings()
     """The model that plays the roles."""
+    chats: dict[str, ChatSettings] = Field(default_factory=dict)
+    """Chat models that roles may speak through by `chat = NAME`, instead of the one that is trained."""
     tasks: TaskSettings = TaskSettings()
     """Task families and their verifiers."""
     memory: MemorySettings = MemorySettings()
@@ -46,6 +49,16 @@ class Settings(AgentSettings):
     """How rows become an adapter."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Suites, gate and monitors."""
+
+    @model_validator(mode="after")
+    def _chats_are_there(self) -> Self:
+        for role, own in self.speaking().items():
+            if own.chat and own.chat not in self.chats:
+                there = ", ".join(sorted(self.chats)) or "none"
+                raise ValueError(
+                    f"{role}.chat = {own.chat!r}, but the chats are: {there}; describe it under [chats.{own.chat}]"
+                )
+        return self
 
     @classmethod
     def load(
