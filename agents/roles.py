@@ -162,7 +162,8 @@ class Role:
         times = 1 if is_served(model) else n
         answers = []
         for sample in range(times):
-            identity = (metadata, about, sample, [dict(message) for message in messages])
+            how = (settings.chat, settings.temperature, settings.max_tokens)
+            identity = (metadata, about, sample, how, [dict(message) for message in messages])
             request = digest(identity)
             if times > 1 or not is_served(model):
                 known = self.table.ledger.lookup(request)

@@ -216,10 +216,9 @@ async def laid(
     from quintet.models.waves import Waves
 
     # First, since it says at once what is missing; a model that is passed wins over one that is configured.
-    chats = {
-        role: load_chat(own.chat, settings.chats[own.chat]) for role, own in settings.speaking().items() if own.chat
-    }
-    chats |= models or {}
+    used = {role: own.chat for role, own in settings.speaking().items() if own.chat}
+    loaded = {name: load_chat(name, settings.chats[name]) for name in sorted(set(used.values()))}
+    chats = {**{role: loaded[name] for role, name in used.items()}, **(models or {})}
     emit = Emitter()
     # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
     # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
