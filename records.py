@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 BASE = "base"
 """The name of the model without an adapter, wherever an adapter's id is expected."""
 
+GREEDY = "greedy"
+"""The strategy by which evaluations are answered unless another is named."""
+
 Split = Literal["train", "steer", "gate", "retention", "final"]
 """Who may see a question. A canonical question belongs to one split under every seed."""
 
@@ -181,12 +184,14 @@ class Call(Record):
     """Turn of the conversation, from 0."""
     model: str
     adapter: MaybeLink = BASE
-    """The adapter that spoke."""
+    """The adapter that spoke; `None` for a model that has none."""
     messages: tuple[Message, ...]
     options: dict[str, Any] = {}
     """Sampling options and seed."""
     completions: tuple[Completion, ...] = ()
     prompt_tokens: int = 0
+    reported_tokens: int = 0
+    """Tokens generated, as its server counts them, where the completions do not hold them."""
     error: str | None = None
     """Why there is no reply, if there is none."""
 
@@ -197,7 +202,7 @@ class Call(Record):
     @property
     def completion_tokens(self) -> int:
         """Tokens generated, over all completions."""
-        return sum(len(completion.tokens) for completion in self.completions)
+        return sum(len(completion.tokens) for completion in self.completions) or self.reported_tokens
 
 
 class Recalled(Part):
@@ -290,6 +295,19 @@ class Lesson(Record):
     text: str
 
 
+class Retirement(Record):
+    """A memory taken out of recall, or put back; the memory itself stays in the ledger."""
+
+    round: int
+    """The round that it happened in, and no earlier recall knows of it; 0 where a user did it beside the rounds."""
+    memory: Link
+    retired: bool
+    """Whether it was taken out (else put back)."""
+    reason: str
+    number: int
+    """How many retirements and restorations the memory has had, this one included: each is an event of its own."""
+
+
 # --- what is learnt ----------------------------------------------------------------------------------------
 
 
@@ -364,10 +382,16 @@ class Evaluation(Record):
     round: int
     suite: Suite
     adapter: MaybeLink = BASE
+    strategy: str = GREEDY
+    """How the answers were got out of the model."""
     tasks: Links
     """Items, in order."""
     answers: tuple[Answer, ...]
     """One for each task, in the same order."""
+
+    def identity(self) -> dict[str, Any]:
+        """All of it, but for the strategy that goes without saying: ledgers from before there were others keep ids."""
+        return self.model_dump(mode="json", exclude={"strategy"} if self.strategy == GREEDY else set())
 
     @property
     def n(self) -> int:
@@ -407,6 +431,20 @@ class Decision(Record):
     p_value: float = 1.0
     alpha: float = 0.0
     """What the p-value had to be below in this round."""
+
+
+class Rollback(Record):
+    """Promoted adapters taken back; an earlier one, or the base, is the incumbent again."""
+
+    round: int
+    """The last round before it."""
+    adapter: MaybeLink = BASE
+    """The incumbent from here on."""
+    retired: Links
+    """The adapters taken back."""
+    reason: str
+    number: int
+    """How many rollbacks the run has had, this one included."""
 
 
 class Curriculum(Record):

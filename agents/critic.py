@@ -73,7 +73,7 @@ class Critic(EpisodeRole):
 
     async def _advise(self, episode: Episode, attempt: Attempt) -> tuple[str, str | None]:
         try:
-            said = await self.call(episode, about=attempt.id, attempt=attempt)
+            said = await self.call(episode, about=attempt.id, attempt=attempt, wrong=True)
         except NoAnswerError:
             # The failed call is on record; it must not cost the verifier's verdict.
             return "", None

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from quintet.agents.metrics import ALWAYS, Candidate, scored
 from quintet.agents.roles import RoundRole
 from quintet.agents.settings import CuratorSettings
 from quintet.agents.solver import Solver
 from quintet.agents.table import STRICTNESS, Round
-from quintet.records import Attempt, Call, Critique, Record, Reply, Row, Selection, Task
+from quintet.records import Attempt, Call, Completion, Critique, Record, Reply, Row, Selection
 
 FEW_CHOICES = 10
 """Below this many possible answers a verdict leaks the answer, so a revised attempt yields no row."""
-
-
-@dataclass
-class _Candidate:
-    attempt: Attempt
-    critique: Critique
-    task: Task
-    scores: dict[str, float]
-    refusal: str = ""
 
 
 class Curator(RoundRole):
@@ -38,21 +29,20 @@ class Curator(RoundRole):
     async def act(self, round: Round) -> list[Record]:
         """A selection with its reason for every attempt of the round, and a row for each one chosen."""
         candidates = await self._candidates(round)
-        for candidate in candidates:
-            candidate.refusal = self._refusal(candidate)
-        self._refuse_repeats(candidates)
-        kept = [candidate for candidate in candidates if not candidate.refusal]
-        kept.sort(key=lambda c: (c.scores["pass_rate"], -c.scores["novelty"], c.attempt.id))
+        refusals = {candidate.attempt.id: self._refusal(candidate) for candidate in candidates}
+        self._refuse_repeats(candidates, refusals)
+        kept = [candidate for candidate in candidates if not refusals[candidate.attempt.id]]
+        kept.sort(key=self._preference)
         for candidate in kept[self.settings.row_budget :]:
-            candidate.refusal = "over the row budget"
+            refusals[candidate.attempt.id] = "over the row budget"
         said: list[Record] = []
         for candidate in candidates:
             selection = Selection(
                 round=round.number,
                 task=candidate.task.id,
                 attempt=candidate.attempt.id,
-                chosen=not candidate.refusal,
-                reason=candidate.refusal or _praise(candidate),
+                chosen=not refusals[candidate.attempt.id],
+                reason=refusals[candidate.attempt.id] or _praise(candidate),
                 scores=candidate.scores,
             )
             said.append(selection)
@@ -60,7 +50,7 @@ class Curator(RoundRole):
                 said.append(self._row(candidate, selection))
         return said
 
-    async def _candidates(self, round: Round) -> list[_Candidate]:
+    async def _candidates(self, round: Round) -> list[Candidate]:
         """Every attempt of the round with what is known of it, in a fixed order."""
         ledger = self.table.ledger
         tasks = {task.id: task for task in round.tasks}
@@ -68,32 +58,20 @@ class Curator(RoundRole):
         attempts = [a for a in ledger.find(Attempt, round=round.number) if a.task in tasks and a.id in critiques]
         order = {task.id: place for place, task in enumerate(round.tasks)}
         attempts.sort(key=lambda a: (order[a.task], a.turn, a.revises or "", a.sample))
-        novelty = await self.table.memory.novelty([t.question for t in round.tasks], Task, before=round.number)
-        new = dict(zip(tasks, novelty, strict=True))
-        # Evaluation items are remembered as of before the first round.
-        far = await self.table.memory.novelty([t.question for t in round.tasks], Task, before=0)
-        apart = dict(zip(tasks, far, strict=True))
-        rates: dict[str, list[bool]] = {}
-        for attempt in attempts:
-            if attempt.turn == 0:
-                rates.setdefault(attempt.task, []).append(critiques[attempt.id].correct)
-        return [
-            _Candidate(
-                attempt,
-                critiques[attempt.id],
-                tasks[attempt.task],
-                {
-                    "correct": float(critiques[attempt.id].correct),
-                    "pass_rate": round_(sum(rates[attempt.task]) / len(rates[attempt.task])),
-                    "novelty": round_(new[attempt.task]),
-                    "held_out_distance": round_(apart[attempt.task]),
-                    "tokens": float(self._tokens(attempt)[1]),
-                },
-            )
+        candidates = [
+            Candidate(round.number, attempt, critiques[attempt.id], tasks[attempt.task], self._completion(attempt))
             for attempt in attempts
         ]
+        await scored(candidates, list(dict.fromkeys((*ALWAYS, *self.settings.metrics))), self.table)
+        return candidates
 
-    def _refusal(self, candidate: _Candidate) -> str:
+    def _completion(self, attempt: Attempt) -> Completion:
+        call = self.table.ledger.get(attempt.call)
+        if not isinstance(call, Call):
+            return Completion(text=attempt.text, finish="error")
+        return call.completions[attempt.sample]
+
+    def _refusal(self, candidate: Candidate) -> str:
         """Why an attempt is not worth learning; empty if it is."""
         attempt, critique, task, scores = candidate.attempt, candidate.critique, candidate.task, candidate.scores
         if critique.error:
@@ -113,13 +91,28 @@ class Curator(RoundRole):
                 return "too close to an evaluation item"
             if scores["novelty"] <= self.settings.duplicate_distance:
                 return "near-duplicate of an earlier task"
-        if not self._tokens(attempt)[0]:
+        if candidate.completion.finish != "stop":
             return "cut off"
         if scores["tokens"] > self.settings.longest:
             return "too long"
         if scores["pass_rate"] > self.settings.easy:
             return "too easy"
+        return self._out_of_bounds(scores)
+
+    def _out_of_bounds(self, scores: dict[str, float]) -> str:
+        """The first bound of the settings that the scores break; empty if none."""
+        for name, bound in self.settings.at_least.items():
+            if scores[name] < bound:
+                return f"{name} below {bound:g}"
+        for name, bound in self.settings.at_most.items():
+            if scores[name] > bound:
+                return f"{name} above {bound:g}"
         return ""
+
+    def _preference(self, candidate: Candidate) -> tuple[float | str, ...]:
+        """Sorts what is learnt first to the front; the id breaks ties, the same way in every run."""
+        signs = [(-1.0, name[1:]) if name.startswith("-") else (1.0, name) for name in self.settings.prefer]
+        return (*(sign * candidate.scores[name] for sign, name in signs), candidate.attempt.id)
 
     def _objection(self, attempt: Attempt) -> str:
         """A joined role's verdict against an attempt that the verifier accepts."""
@@ -130,34 +123,24 @@ class Curator(RoundRole):
         strictest = max(against, key=lambda reply: STRICTNESS.index(reply.verdict or "accept"))
         return f"{strictest.role} said {strictest.verdict}"
 
-    def _tokens(self, attempt: Attempt) -> tuple[bool, int]:
-        """Whether an attempt ended by itself, and its length in tokens."""
-        call = self.table.ledger.get(attempt.call)
-        if not isinstance(call, Call):
-            return False, 0
-        completion = call.completions[attempt.sample]
-        return completion.finish == "stop", len(completion.tokens)
-
-    def _refuse_repeats(self, candidates: list[_Candidate]) -> None:
+    def _refuse_repeats(self, candidates: list[Candidate], refusals: dict[str, str]) -> None:
         """Of one task, keep different texts only, the shortest first, and no more than the settings allow."""
         texts: dict[str, set[str]] = {}
         for candidate in sorted(candidates, key=lambda c: c.scores["tokens"]):
-            if candidate.refusal:
+            if refusals[candidate.attempt.id]:
                 continue
             kept = texts.setdefault(candidate.task.id, set())
             text = " ".join(candidate.attempt.text.split())
             if text in kept:
-                candidate.refusal = "duplicate of another attempt"
+                refusals[candidate.attempt.id] = "duplicate of another attempt"
             elif len(kept) >= self.settings.rows_per_task:
-                candidate.refusal = "enough rows of this task"
+                refusals[candidate.attempt.id] = "enough rows of this task"
             else:
                 kept.add(text)
 
-    def _row(self, candidate: _Candidate, selection: Selection) -> Row:
+    def _row(self, candidate: Candidate, selection: Selection) -> Row:
         """The training example: the first attempt's prompt, whatever turn the words were found in."""
         attempt, task = candidate.attempt, candidate.task
-        call = self.table.ledger.get(attempt.call)
-        tokens = call.completions[attempt.sample].tokens if isinstance(call, Call) else ()
         return Row(
             round=attempt.round,
             task=task.id,
@@ -165,15 +148,10 @@ class Curator(RoundRole):
             selection=selection.id,
             prompt=Solver().sit(self.table).prompt(task),
             completion=attempt.text,
-            tokens=tokens,
+            tokens=candidate.completion.tokens,
         )
 
 
-def round_(value: float) -> float:
-    """Six decimals: enough to rank by, and alike wherever it is computed."""
-    return round(float(value), 6)
-
-
-def _praise(candidate: _Candidate) -> str:
+def _praise(candidate: Candidate) -> str:
     rescued = "right after revision" if candidate.attempt.revises else "right"
     return f"{rescued}; pass rate {candidate.scores['pass_rate']:.2f}, novelty {candidate.scores['novelty']:.2f}"

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import JoinedSettings, RoleSettings
-from quintet.agents.table import Episode, Round, Table
+from quintet.agents.table import Episode, Question, Round, Table
 from quintet.memory.errors import LedgerError
 from quintet.models.providers import Asking, asking
-from quintet.plugins import Plugin, from_file, plugins
+from quintet.plugins import Plugin, plugins
 from quintet.records import Completion, Message, Record, Reply, Verdict, digest
 
 if TYPE_CHECKING:
@@ -113,13 +113,14 @@ class Role:
 
     async def call(
         self,
-        scene: Episode | Round,
+        scene: Episode | Round | Question,
         *,
         n: int = 1,
         about: str = "",
         history: Sequence[Message] = (),
         heed: Sequence[str] = (),
         reply: type[BaseModel] | None = None,
+        temperature: float | None = None,
         **words: Any,
     ) -> Answered:
         """Render the role's words and call its chat model, under its adapter; the call is recorded.
@@ -131,6 +132,7 @@ class Role:
             history: Messages between persona and question.
             heed: Words that join the persona, such as advice.
             reply: Constrains decoding to this model; by default the class's own.
+            temperature: 0 is greedy; by default as the settings say.
             words: Further variables of the template.
 
         Returns:
@@ -142,11 +144,12 @@ class Role:
         """
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
         task, turn, number, incumbent = _where(scene)
+        temperature = settings.temperature if temperature is None else temperature
         schema = reply.model_json_schema() if reply is not None else None
         if is_served(model):
             options: dict[str, Any] = {
                 "n": n,
-                "temperature": settings.temperature,
+                "temperature": temperature,
                 "top_k": settings.top_k,
                 "max_tokens": settings.max_tokens,
                 "seed": digest((self.table.seed, number, self.name, task, turn, about)),
@@ -154,7 +157,7 @@ class Role:
             }
             put = Asking(model, options if schema is None else {**options, "schema": schema})
         else:
-            put = asking(model, settings.temperature, settings.max_tokens, schema)
+            put = asking(model, temperature, settings.max_tokens, schema)
         text = self.render(scene=scene, **words) + put.words
         messages = [*self.opening(heed), *history, Message(role="user", content=text)]
         metadata = {"role": self.name, "round": number, "task": task, "turn": turn}
@@ -162,7 +165,7 @@ class Role:
         times = 1 if is_served(model) else n
         answers = []
         for sample in range(times):
-            how = (settings.chat, settings.temperature, settings.max_tokens)
+            how = (settings.chat, temperature, settings.max_tokens)
             identity = (metadata, about, sample, how, [dict(message) for message in messages])
             request = digest(identity)
             if times > 1 or not is_served(model):
@@ -276,16 +279,6 @@ def plugged_in() -> list[Role]:
     return [_role(found) for found in plugins(GROUP)]
 
 
-def load_role(given: str) -> Role:
-    """The role that `FILE.py:CLASS` names.
-
-    Raises:
-        PluginError: There is no such file or class.
-        AgentError: It is no role.
-    """
-    return _role(from_file(given, "--role"))
-
-
 def _role(plugin: Plugin) -> Role:
     found, kinds = plugin.found, (EpisodeRole, RoundRole)
     role = found() if isinstance(found, type) and issubclass(found, kinds) else found
@@ -342,15 +335,13 @@ def answered(result: LLMResult, request: str) -> Answered:
     Raises:
         NoAnswerError: It holds no completion.
     """
+    from quintet.memory.recorder import completion
+
     output = result.llm_output or {}
     generations = result.generations[0] if result.generations else []
     if not generations:
         raise NoAnswerError(f"the model gave no answer: {output.get('error') or 'no completion'}")
-    completions = []
-    for generation in generations:
-        info = generation.generation_info or {}
-        known = {key: info[key] for key in ("tokens", "logprobs", "behaviour_logprobs", "finish") if key in info}
-        completions.append(Completion(text=generation.text, **known))
+    completions = [completion(generation) for generation in generations]
     number = len(completions)
     call = call_id(output.get("request", request))
     return Answered(tuple(completions), (call,) * number, tuple(range(number)))
@@ -381,8 +372,10 @@ def _template(words: str) -> Template:
     return environment.from_string(words)
 
 
-def _where(scene: Episode | Round) -> tuple[str | None, int, int, str]:
+def _where(scene: Episode | Round | Question) -> tuple[str | None, int, int, str]:
     """Task, turn, round and adapter of a scene."""
+    if isinstance(scene, Question):
+        return scene.task, scene.turn, scene.round, scene.adapter
     if isinstance(scene, Episode):
         return scene.task.id, scene.turn, scene.round, scene.adapter
     return None, 0, scene.number, scene.incumbent

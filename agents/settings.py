@@ -129,12 +129,32 @@ class CuratorSettings(RoleSettings):
     """Most rows from one task, the shortest first: neither easy tasks nor ramblings shall crowd out the rest."""
     row_budget: int = Field(400, gt=0)
     """Most rows in a round; the hardest and newest tasks come first."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics of each attempt that are computed and recorded, from the entry-point group `quintet.metrics`;
+    correctness, pass rate, novelty, distance to evaluation items and tokens always are."""
+    prefer: tuple[str, ...] = ("pass_rate", "-novelty")
+    """Metrics by which rows are ranked when there are more than the budget, the smallest first; a `-` before a name
+    puts the largest first. By default the hardest tasks, and of these the newest."""
+    at_least: dict[str, float] = Field(default_factory=dict)
+    """Bounds by metric: an attempt that scores less gives no row."""
+    at_most: dict[str, float] = Field(default_factory=dict)
+    """Bounds by metric: an attempt that scores more gives no row."""
     easy: Share = 1.0
     """Tasks whose pass rate is above this teach nothing more and give no rows; 1 keeps all."""
     longest: int = Field(48, gt=0)
     """Longest completion worth learning, in tokens."""
     duplicate_distance: float = Field(0.02, ge=0)
     """Free-text tasks closer than this (cosine) to a remembered one are near-duplicates."""
+
+    @model_validator(mode="after")
+    def _metrics_are_computed(self) -> Self:
+        computed = {"correct", "pass_rate", "novelty", "held_out_distance", "tokens", *self.metrics}
+        used = [*(name.removeprefix("-") for name in self.prefer), *self.at_least, *self.at_most]
+        if missing := [name for name in used if name not in computed]:
+            raise ValueError(
+                f"metric {missing[0]!r} is not computed: add it to metrics, or use {', '.join(sorted(computed))}"
+            )
+        return self
 
 
 class TrainerSettings(RoleSettings):

@@ -45,7 +45,7 @@ class Solver(EpisodeRole):
         recall, history = None, []
         if settings.recall_at_first:
             recall, memories = await self._recall(episode, settings.exemplars, 0)
-            history = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
+            history = [message for row in memories if isinstance(row, Row) for message in shown(self.table, row)]
         said = await self.call(episode, n=settings.samples, history=history, **self._first_words(episode.task))
         attempts = self._attempts(episode, said, None)
         return [*([recall] if recall else []), *attempts]
@@ -54,7 +54,7 @@ class Solver(EpisodeRole):
         settings = self.settings
         recall, memories = await self._recall(episode, settings.exemplars, settings.lessons)
         lessons = [memory.text for memory in memories if isinstance(memory, Lesson)]
-        history = [message for row in memories if isinstance(row, Row) for message in _shown(self.table, row)]
+        history = [message for row in memories if isinstance(row, Row) for message in shown(self.table, row)]
         critique = episode.critiques.get(failed.id)
         advice = [critique.feedback] if critique and critique.feedback else []
         advice += [str(reply) for reply in episode.replies.values()]
@@ -116,7 +116,7 @@ class Solver(EpisodeRole):
         return recall, [memory for memory, _ in found]
 
 
-def _shown(table: Table, row: Row) -> list[Message]:
+def shown(table: Table, row: Row) -> list[Message]:
     """A row as a worked exemplar: its question and the model's own verified answer."""
     task = table.ledger.get(row.task)
     if not isinstance(task, Task):

@@ -76,6 +76,19 @@ class Round:
     """What joined round roles said, by role."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """A question outside the loop's episodes: a user's, or an evaluation's."""
+
+    question: str
+    round: int
+    """0 for what a user asks beside the run."""
+    adapter: str = BASE
+    task: str | None = None
+    """Id of its task, if it has one; the truth stays with that."""
+    turn: int = 0
+
+
 @dataclass
 class Episode:
     """The conversation about one task, as the episode roles see it."""

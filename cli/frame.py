@@ -85,6 +85,9 @@ def workspace_option(command: F) -> F:
     )(command)
 
 
+WIDE = 240
+"""Columns of a table that goes to a file or a pipe."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 
@@ -99,8 +102,13 @@ def show_table(columns: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        # Names and ids stay whole, to be copied.
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=False).print(table, highlight=False)
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        # Nobody's window: lines are left whole for whatever reads them.
+        console.width = WIDE
+    console.print(table, highlight=False)

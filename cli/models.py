@@ -1,29 +1,53 @@
-"""Commands on the model: evaluate it, and list its adapters."""
+"""Commands on the model: evaluate it, ask it, talk to it, manage its adapters."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quintet.cli.frame import guarded, json_option, out, show_table, workspace_option
 
+if TYPE_CHECKING:
+    from quintet.records import Message
+
+run_option = click.option("--run", help="Whose model, adapters and memory (default: the newest run).")
+adapter_option = click.option(
+    "--adapter", "adapters", multiple=True, metavar="ID|base", help="Adapter (default: the incumbent); may be repeated."
+)
+model_option = click.option("--model", metavar="NAME", help="A model as it is, instead of a run's.")
+strategy_option = click.option("--strategy", default="greedy", show_default=True, help="Refinement strategy.")
+samples_option = click.option(
+    "--samples", type=click.IntRange(1), default=8, show_default=True, help="Replies of a strategy that takes several."
+)
+
 
 @click.command()
 @click.option("--suite", required=True, type=click.Choice(["steer", "gate", "retention", "final"]), help="Which suite.")
-@click.option("--adapter", "adapters", multiple=True, metavar="ID|base", help="Adapter; two are compared, paired.")
-@click.option("--run", help="Whose suites and model (default: the newest run).")
+@adapter_option
+@click.option("--strategy", "named", multiple=True, metavar="NAME", help="Strategy (default: greedy); may be repeated.")
+@samples_option
+@run_option
 @click.option("--round", "number", type=click.IntRange(1), default=1, show_default=True, help="Round, for the gate.")
 @workspace_option
 @json_option
 @guarded
-def eval(suite: str, adapters: tuple[str, ...], run: str | None, number: int, workspace: Path, as_json: bool) -> None:
-    """Evaluate one adapter on a suite, or compare two on the same items."""
-    from quintet.graph.comparing import compare_adapters
+def eval(
+    suite: str,
+    adapters: tuple[str, ...],
+    named: tuple[str, ...],
+    samples: int,
+    run: str | None,
+    number: int,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Evaluate on a suite; two adapters, or two strategies, are compared on the same items."""
+    from quintet.graph.comparing import compare_on
 
-    if len(adapters) > 2:
-        raise click.UsageError("--adapter: one or two, not more")
-    found = compare_adapters(workspace, run, suite, list(adapters) or ["base"], number)  # type: ignore[arg-type]
+    found = compare_on(workspace, run, suite, adapters, named, samples, number)  # type: ignore[arg-type]
     if as_json:
         out(found.model_dump(mode="json"))
     else:
@@ -31,17 +55,155 @@ def eval(suite: str, adapters: tuple[str, ...], run: str | None, number: int, wo
 
 
 @click.command()
-@click.option("--run", help="Of this run only.")
+@click.argument("question")
+@strategy_option
+@samples_option
+@adapter_option
+@click.option("--family", default="", help="Task family by which it is put and its answers are read.")
+@run_option
+@model_option
 @workspace_option
 @json_option
 @guarded
-def adapters(run: str | None, workspace: Path, as_json: bool) -> None:
+def solve(
+    question: str,
+    strategy: str,
+    samples: int,
+    adapters: tuple[str, ...],
+    family: str,
+    run: str | None,
+    model: str | None,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Put one QUESTION to the solver, through a refinement strategy."""
+    from quintet.graph.solving import Solved, beside
+    from quintet.graph.solving import solve as put
+
+    async def ask() -> list[Solved]:
+        async with beside(workspace, run, adapters, model) as side:
+            return await put(side, question, strategy, samples, family)
+
+    found = asyncio.run(ask())
+    if as_json:
+        out([solved.model_dump(mode="json") for solved in found])
+        return
+    for solved in found:
+        for step in solved.solution.steps:
+            click.secho(f"{step.what}: {step.text}", dim=True, err=True)
+        if len(found) > 1:
+            click.secho(solved.adapter, bold=True)
+        click.echo(solved.solution.text)
+        click.echo(f"answer: {solved.solution.answer or 'none'}")
+
+
+@click.command()
+@adapter_option
+@click.option("--system", default="", help="A system message.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--max-tokens", type=click.IntRange(1), default=200, show_default=True, help="Longest reply.")
+@run_option
+@model_option
+@workspace_option
+@json_option
+@guarded
+def chat(
+    adapters: tuple[str, ...],
+    system: str,
+    temperature: float,
+    max_tokens: int,
+    run: str | None,
+    model: str | None,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Talk to the model; with two adapters, to both, side by side. Ends with an empty line or Ctrl-D."""
+    from quintet.cli.talking import Talk
+    from quintet.graph.solving import beside, reply
+    from quintet.records import Message
+
+    async def converse() -> list[dict[str, Any]]:
+        async with beside(workspace, run, adapters, model) as side:
+            talk = Talk(side.adapters, quiet=as_json)
+            opening = [Message(role="system", content=system)] if system else []
+            said: dict[str, list[Message]] = {adapter: list(opening) for adapter in side.adapters}
+            turns: list[dict[str, Any]] = []
+            while question := await asyncio.to_thread(talk.listen):
+                replies = {}
+                with talk.speaking():
+                    for adapter, history in said.items():
+                        history.append(Message(role="user", content=question))
+                        heard = talk.hears(adapter)
+                        text = await reply(side, adapter, history, temperature, max_tokens, heard)
+                        heard(text)
+                        history.append(Message(role="assistant", content=text))
+                        replies[adapter] = text
+                turns.append({"question": question, "replies": replies})
+            return turns
+
+    turns = asyncio.run(converse())
+    if as_json:
+        out(turns)
+
+
+@click.group(invoke_without_command=True)
+@run_option
+@workspace_option
+@json_option
+@click.pass_context
+@guarded
+def adapters(context: click.Context, run: str | None, workspace: Path, as_json: bool) -> None:
     """The registry: every adapter with its parent, rows, scores and status."""
+    if context.invoked_subcommand:
+        return
     from quintet.graph.adapters import registered
 
     found = registered(workspace, run)
     if as_json:
         out([item.model_dump(mode="json") for item in found])
         return
-    rows = [[a.id, a.run, str(a.round), a.start, str(a.rows), a.gate, a.status] for a in found]
+    rows = [
+        [a.id, a.run, str(a.round), a.start, str(a.rows), a.gate, a.status + " (incumbent)" * a.incumbent]
+        for a in found
+    ]
     show_table(["adapter", "run", "round", "from", "rows", "gate", "status"], rows)
+
+
+@adapters.command()
+@click.argument("id")
+@click.option("--reason", default="by hand", show_default=True, help="Why, for the record.")
+@run_option
+@workspace_option
+@json_option
+@guarded
+def rollback(id: str, reason: str, run: str | None, workspace: Path, as_json: bool) -> None:
+    """Make ID, promoted earlier, or `base`, the incumbent again; what was promoted since retires."""
+    from quintet.graph.adapters import roll_back
+
+    done = asyncio.run(roll_back(workspace, run, id, reason))
+    if as_json:
+        out(done.model_dump(mode="json"))
+        return
+    click.echo(f"{done.run}: {done.incumbent} is the incumbent again; rolled back: {', '.join(done.retired)}")
+    click.echo(f"{done.memories} memories made under them are not recalled any more", err=True)
+    click.echo(f"go on from it: quintet resume {done.run} --rounds N", err=True)
+
+
+@adapters.command()
+@click.argument("id")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--merged", is_flag=True, help="Fold it into the model's weights, and write the whole model.")
+@workspace_option
+@json_option
+@guarded
+def export(id: str, folder: Path, merged: bool, workspace: Path, as_json: bool) -> None:
+    """Write the adapter ID to FOLDER, as PEFT reads it."""
+    from quintet.graph.adapters import export as write
+
+    path = write(workspace, id, folder, merged)
+    if as_json:
+        out({"folder": str(path), "files": sorted(file.name for file in path.iterdir())})
+        return
+    click.echo(path)
+    loader = "AutoModelForCausalLM" if merged else "peft.AutoPeftModelForCausalLM"
+    click.echo(f"read it with: {loader}.from_pretrained({str(path)!r})", err=True)

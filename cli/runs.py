@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,42 +42,24 @@ def run(
 
     given = [f"rounds={rounds}"] * (rounds is not None) + [f"seed={seed}"] * (seed is not None)
     settings = Settings.load(config, [*overrides, *given, *["approve=true"] * approve])
-    _conduct(Loop(settings, **_joined(roles, tasks), workspace=workspace), None, as_json, roles, tasks)
+    settings = settings.model_copy(update={"join": (*settings.join, *roles, *tasks)})
+    _conduct(Loop(settings, workspace=workspace), None, as_json)
 
 
 @click.command()
 @click.argument("run", required=False)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds wanted in all; more than before adds rounds.")
-@click.option("--role", "roles", multiple=True, metavar="FILE.py:CLASS", help="A role that joined when it began.")
-@click.option("--task", "tasks", multiple=True, metavar="FILE.py:CLASS", help="A family that joined when it began.")
 @workspace_option
 @json_option
 @guarded
-def resume(
-    run: str | None,
-    rounds: int | None,
-    roles: tuple[str, ...],
-    tasks: tuple[str, ...],
-    workspace: Path,
-    as_json: bool,
-) -> None:
+def resume(run: str | None, rounds: int | None, workspace: Path, as_json: bool) -> None:
     """Go on with RUN (default: the newest), or add rounds to it."""
     from quintet.graph.loop import Loop
 
-    _conduct(Loop.resume(run, workspace, **_joined(roles, tasks)), rounds, as_json, roles, tasks)
+    _conduct(Loop.resume(run, workspace), rounds, as_json)
 
 
-def _joined(roles: Sequence[str], tasks: Sequence[str]) -> dict[str, Any]:
-    """What joins, loaded from the files that were named."""
-    from quintet.agents.roles import load_role
-    from quintet.tasks.families import load_family
-
-    return {"roles": [load_role(role) for role in roles], "tasks": [load_family(task) for task in tasks]}
-
-
-def _conduct(
-    loop: Loop, rounds: int | None, as_json: bool, roles: Sequence[str] = (), tasks: Sequence[str] = ()
-) -> None:
+def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
     from quintet.graph.watching import Watcher
 
     try:
@@ -93,8 +74,7 @@ def _conduct(
             loop.answer = click.confirm(f"Train on {question['rows']} rows?", default=True, err=True)
     except (KeyboardInterrupt, click.Abort):
         if loop.run_name:
-            given = [*(f"--role {role}" for role in roles), *(f"--task {task}" for task in tasks)]
-            given += [f"--workspace {loop.workspace}"] * (loop.workspace != Path("runs"))
+            given = [f"--workspace {loop.workspace}"] * (loop.workspace != Path("runs"))
             line = " ".join(["quintet resume", loop.run_name, *given])
             click.echo(f"\nquintet: stopped; go on with: {line}", err=True)
         sys.exit(STOPPED)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from quintet.evaluation.errors import EvaluationError
 from quintet.evaluation.statistics import wilson
-from quintet.records import Answer, Evaluation, Part, Suite, Task
+from quintet.records import GREEDY, Answer, Evaluation, Part, Suite, Task
 
 AnswerTasks = Callable[[Sequence[Task], str], Awaitable[list[str]]]
 """Answers tasks under an adapter: one text for each task, in order; an empty one where the call failed."""
@@ -55,7 +55,13 @@ class Score(Part):
 
 
 async def evaluate(
-    suite: Suite, adapter: str, tasks: Sequence[Task], round: int, answer: AnswerTasks, judge: Judge
+    suite: Suite,
+    adapter: str,
+    tasks: Sequence[Task],
+    round: int,
+    answer: AnswerTasks,
+    judge: Judge,
+    strategy: str = GREEDY,
 ) -> Evaluation:
     """Have an adapter answer a suite's items, and judge the answers.
 
@@ -66,6 +72,7 @@ async def evaluate(
         round: The round it belongs to.
         answer: Answers all items; the prompts carry no exemplars.
         judge: Judges an item's answer.
+        strategy: How `answer` gets them, for the record.
 
     Raises:
         EvaluationError: `answer` or `judge` returned another number of things than it was given.
@@ -92,6 +99,7 @@ async def evaluate(
         round=round,
         suite=suite,
         adapter=adapter,
+        strategy=strategy,
         tasks=tuple(task.id for task in tasks),
         answers=tuple(answers),
     )

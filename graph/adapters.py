@@ -1,4 +1,4 @@
-"""The registry as a reader sees it: files from the adapters folder, status and scores from the ledger."""
+"""The adapters of a workspace: how each stands, which is the incumbent, rollback, export."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from quintet.graph.errors import LoopError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.records import Adapter, Decision, Evaluation
+from quintet.records import BASE, Adapter, Decision, Evaluation, Rollback
 from quintet.training.errors import RegistryError
 from quintet.training.registry import Registry
 
@@ -25,7 +26,9 @@ class Registered(BaseModel):
     weights: str
     """SHA-256 of the weights file."""
     status: str
-    """`candidate`, `promoted`, `rejected`, or `damaged` with the reason."""
+    """`candidate`, `promoted`, `rejected`, `rolled back`, or `damaged` with the reason."""
+    incumbent: bool
+    """Whether the run's next round would start from it."""
     gate: str
     """Items right on its gate suite."""
     path: str
@@ -44,22 +47,146 @@ def registered(workspace: Path, run: str | None = None) -> list[Registered]:
         found = []
         for name in names:
             one = ledger.run(name)
-            found += [_registered(one, adapter, registry) for adapter in one.find(Adapter)]
+            now = standing(one)
+            found += [_registered(one, adapter, registry, now) for adapter in one.find(Adapter)]
         return found
 
 
-def status_of(ledger: RunLedger, adapter: str) -> str:
-    """What the gate made of an adapter."""
-    decisions = [decision for decision in ledger.find(Decision) if decision.candidate == adapter]
-    if not decisions:
-        return "candidate"
-    return "promoted" if decisions[-1].promoted else "rejected"
+class Standing(BaseModel):
+    """What became of a run's adapters."""
+
+    incumbent: str
+    status: dict[str, str]
+    """By adapter: `candidate`, `promoted`, `rejected` or `rolled back`."""
+    promoted: list[str]
+    """Adapters that were promoted and still stand, oldest first."""
 
 
-def _registered(ledger: RunLedger, adapter: Adapter, registry: Registry) -> Registered:
+def standing(ledger: RunLedger) -> Standing:
+    """Who is the incumbent, and what the gate and rollbacks made of each adapter."""
+    status: dict[str, str] = {}
+    promoted: list[str] = []
+    for event in ledger.events(limit=1_000_000, kinds=[Adapter, Decision, Rollback]):
+        match event.record:
+            case Adapter(id=id):
+                status.setdefault(id, "candidate")
+            case Decision(candidate=str(id), promoted=passed):
+                status[id] = "promoted" if passed else "rejected"
+                promoted += [id] if passed else []
+            case Rollback(retired=retired):
+                status.update(dict.fromkeys(retired, "rolled back"))
+                promoted = [id for id in promoted if id not in retired]
+    return Standing(incumbent=promoted[-1] if promoted else BASE, status=status, promoted=promoted)
+
+
+def known(ledger: RunLedger, given: str) -> str:
+    """The adapter that an id, the beginning of one, or `base` stands for.
+
+    Raises:
+        LoopError: The run has no such adapter, or several.
+    """
+    if given == BASE:
+        return BASE
+    ids = [adapter.id for adapter in ledger.find(Adapter)]
+    found = [id for id in ids if id == given] or [id for id in ids if given and id.startswith(given)]
+    if len(found) != 1:
+        what = f"several adapters that begin with {given!r}" if found else f"no adapter {given!r}"
+        raise LoopError(f"run {ledger.run} has {what}; there are {', '.join([BASE, *sorted(ids)])}")
+    return found[0]
+
+
+class RolledBack(BaseModel):
+    """What a rollback did."""
+
+    run: str
+    incumbent: str
+    retired: list[str]
+    """Adapters taken back."""
+    memories: int
+    """Memories made under them that are not recalled any more."""
+
+
+async def roll_back(workspace: Path, run: str | None, given: str, reason: str) -> RolledBack:
+    """Make an adapter that was promoted earlier, or the base, the incumbent again.
+
+    The adapters promoted since retire, with what was remembered under them, except facts that a verifier confirmed.
+
+    Raises:
+        LoopError: The run is not finished, or the adapter was not promoted in it or is the incumbent.
+        LedgerError: There is no such run, or the workspace is in use.
+    """
+    from quintet.graph.settings import Settings
+    from quintet.memory.index import Index
+    from quintet.memory.memory import Memory
+
+    place = Workspace.existing(workspace)
+    with place.ledger() as ledgers:
+        ledger = ledgers.run(run)
+        with place.claim(ledger.run):
+            if ledger.info.status != "finished":
+                raise LoopError(f"run {ledger.run} is not finished: let it end first, with quintet resume {ledger.run}")
+            adapter, now = known(ledger, given), standing(ledger)
+            if adapter == now.incumbent:
+                raise LoopError(f"{adapter} is the incumbent of {ledger.run} already")
+            if adapter not in (BASE, *now.promoted):
+                there = ", ".join([BASE, *now.promoted[:-1]])
+                raise LoopError(f"{adapter} is {now.status[adapter]}: an incumbent must have passed the gate; {there}")
+            retired = now.promoted[now.promoted.index(adapter) + 1 :] if adapter != BASE else now.promoted
+            number = ledger.count(Rollback) + 1
+            last = max(decision.round for decision in ledger.find(Decision))
+            ledger.add(Rollback(round=last, adapter=adapter, retired=tuple(retired), reason=reason, number=number))
+            settings = Settings.of_run(ledger.info.settings)
+            memory = Memory(ledger, Index(place.chroma, settings.memory), settings.memory)
+            try:
+                memories = memory.made_under(retired)
+                await memory.retire(memories, f"rolled back to {adapter}")
+            finally:
+                memory.close()
+    return RolledBack(run=ledger.run, incumbent=adapter, retired=retired, memories=len(memories))
+
+
+def export(workspace: Path, given: str, out: Path, merged: bool = False) -> Path:
+    """Write an adapter as a PEFT folder, or folded into its base model as a model folder.
+
+    Args:
+        workspace: Where it was made.
+        given: Its id, or the beginning of it.
+        out: A folder that does not exist yet.
+        merged: Whether to fold it into the model's weights.
+
+    Raises:
+        LoopError: The folder is there already.
+        LedgerError: No record has this id.
+        RegistryError: The adapter is damaged.
+        ModelError: The base model is not at hand.
+    """
+    from quintet.graph.settings import Settings
+    from quintet.models.catalogue import locate
+    from quintet.training.exporting import export_merged, export_peft
+
+    place = Workspace.existing(workspace)
+    if out.exists():
+        raise LoopError(f"{out} is there already: name a folder that is not")
+    with place.ledger() as ledgers:
+        ledger = ledgers.holder(given)
+        adapter = known(ledger, given)
+        if adapter == BASE:
+            raise LoopError("the base model is no adapter: name one that quintet adapters lists")
+        settings = Settings.of_run(ledger.info.settings)
+    registry = Registry(place.adapters)
+    registry.check(adapter)
+    files = locate(settings.model.name, settings.model.network)
+    if merged:
+        export_merged(registry.path(adapter), files, out)
+    else:
+        export_peft(registry.path(adapter), files, out)
+    return out
+
+
+def _registered(ledger: RunLedger, adapter: Adapter, registry: Registry, standings: Standing) -> Registered:
     try:
         registry.check(adapter.id)
-        status = status_of(ledger, adapter.id)
+        status = standings.status[adapter.id]
     except RegistryError as error:
         status = f"damaged: {error}"
     gates = [e for e in ledger.find(Evaluation, adapter=adapter.id) if e.suite == "gate"]
@@ -71,6 +198,7 @@ def _registered(ledger: RunLedger, adapter: Adapter, registry: Registry) -> Regi
         rows=len(adapter.rows),
         weights=adapter.weights,
         status=status,
+        incumbent=adapter.id == standings.incumbent,
         gate=f"{gates[0].correct}/{gates[0].n}" if gates else "–",
         path=str(registry.path(adapter.id)),
     )

@@ -1,4 +1,4 @@
-"""Evaluates an adapter on a suite of a run, or two of them paired on the same items."""
+"""Evaluates adapters and strategies on a suite of a run; two of them paired, on the same items."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from quintet.agents.strategies import Strategy, strategies
 from quintet.evaluation.evaluate import Score, score
 from quintet.evaluation.gate import Comparison, compare
+from quintet.graph.adapters import known, standing
 from quintet.graph.errors import LoopError
 from quintet.graph.lifecycle import Context
 from quintet.graph.loop import Loop
 from quintet.graph.opening import opened
 from quintet.memory.workspace import Workspace
-from quintet.records import BASE, Adapter, Evaluation, Opening, Suite, Task
+from quintet.records import GREEDY, Adapter, Evaluation, Opening, Suite, Task
 
 BESIDE = 0
 """The round of evaluations that a user asks for: they steer nothing and stand in no round's report."""
 
 
 class Compared(BaseModel):
-    """One or two adapters on a suite."""
+    """One or two ways to answer a suite."""
 
     run: str
     suite: Suite
     scores: dict[str, Score]
-    """By adapter."""
+    """By adapter, and strategy where that is not greedy."""
     comparison: Comparison | None = None
-    """The second adapter against the first."""
+    """The second against the first."""
 
     def text(self) -> str:
         """The same for people."""
         lines = [f"{self.suite} suite of {self.run}"]
-        for adapter, found in self.scores.items():
+        for name, found in self.scores.items():
             share = f"{100 * found.correct / found.n:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-            lines.append(f"  {adapter}: {found.correct}/{found.n} right, {share}; strict {found.strict}/{found.n}")
+            lines.append(f"  {name}: {found.correct}/{found.n} right, {share}; strict {found.strict}/{found.n}")
         if self.comparison:
             c = self.comparison
             interval = f"[{100 * c.low:+.1f}, {100 * c.high:+.1f}]"
@@ -47,35 +49,45 @@ class Compared(BaseModel):
         return "\n".join(lines)
 
 
-def compare_adapters(
-    workspace: Path, run: str | None, suite: Suite, adapters: Sequence[str], round: int = 1
+def compare_on(
+    workspace: Path,
+    run: str | None,
+    suite: Suite,
+    adapters: Sequence[str] = (),
+    named: Sequence[str] = (),
+    samples: int = 8,
+    round: int = 1,
 ) -> Compared:
-    """Evaluate adapters on a suite of a run; what the ledger holds already is not asked again.
+    """Evaluate on a suite of a run; greedy answers that the ledger holds already are not asked for again.
 
     Args:
         workspace: Where the run lies.
         run: Whose suites and model; the newest if `None`.
         suite: Which suite. The final one counts as opened by this.
-        adapters: One or two adapter ids, or `base`.
+        adapters: Ids, or beginnings of ids, or `base`; the incumbent if none.
+        named: Strategies; greedy if none.
+        samples: Replies of a strategy that asks for several.
         round: Whose gate, for the gate suite.
 
     Raises:
-        LoopError: The run has no such adapter.
+        LoopError: The run has no such adapter, or there are more than two to compare.
+        PluginError: There is no such strategy.
     """
-    return asyncio.run(_compare(workspace, run, suite, adapters, round))
+    ways = strategies(list(named) or [GREEDY], samples)
+    if max(len(adapters), 1) * len(ways) > 2:
+        raise LoopError("two adapters or two strategies can be compared, not more at once")
+    return asyncio.run(_compare(workspace, run, suite, adapters, ways, round))
 
 
-async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Sequence[str], round: int) -> Compared:
+async def _compare(
+    workspace: Path, run: str | None, suite: Suite, given: Sequence[str], ways: Sequence[Strategy], round: int
+) -> Compared:
     place, loop = Workspace.existing(workspace), Loop.resume(run, workspace)
     with contextlib.ExitStack() as stack:
         ledgers = stack.enter_context(place.ledger())
         ledger = ledgers.run(loop.run_name)
         stack.enter_context(place.claim(ledger.run))
-        known = {adapter.id for adapter in ledger.find(Adapter)}
-        for adapter in adapters:
-            if adapter != BASE and adapter not in known:
-                there = ", ".join([BASE, *sorted(known)])
-                raise LoopError(f"run {ledger.run} has no adapter {adapter}; there are {there}")
+        adapters = [known(ledger, adapter) for adapter in given] or [standing(ledger).incumbent]
         rounds = max(round, loop.settings.rounds)
         openings = max(1, len(ledger.find(Opening)))
         async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds, openings=openings) as context:
@@ -85,8 +97,23 @@ async def _compare(workspace: Path, run: str | None, suite: Suite, adapters: Seq
             for registered in ledger.find(Adapter):
                 if registered.id in adapters:
                     await context.table.serve(registered)
-            found = [await context.judging.on(suite, adapter, tasks, BESIDE) for adapter in adapters]
-    return _compared(ledger.run, suite, found, loop)
+            found: list[Evaluation] = []
+            for adapter in adapters:
+                for way in ways:
+                    strategy = None if way.name == GREEDY else way
+                    found.append(await context.judging.on(suite, adapter, tasks, BESIDE, strategy))
+    settings = loop.settings.evaluation
+    return Compared(
+        run=ledger.run,
+        suite=suite,
+        scores={_label(evaluation): score(evaluation, settings.confidence) for evaluation in found},
+        comparison=compare(found[0], found[1], settings) if len(found) == 2 else None,
+    )
+
+
+def _label(evaluation: Evaluation) -> str:
+    adapter = evaluation.adapter or "base"
+    return adapter if evaluation.strategy == GREEDY else f"{adapter}, {evaluation.strategy}"
 
 
 async def _items(context: Context, suite: Suite, round: int) -> Sequence[Task]:
@@ -105,13 +132,3 @@ async def _items(context: Context, suite: Suite, round: int) -> Sequence[Task]:
     opening = Opening(round=BESIDE, number=1, tasks=tuple(task.id for task in tasks))
     context.table.ledger.add(*tasks, opening)
     return tasks
-
-
-def _compared(run: str, suite: Suite, found: Sequence[Evaluation], loop: Loop) -> Compared:
-    settings = loop.settings.evaluation
-    return Compared(
-        run=run,
-        suite=suite,
-        scores={evaluation.adapter or BASE: score(evaluation, settings.confidence) for evaluation in found},
-        comparison=compare(found[0], found[1], settings) if len(found) == 2 else None,
-    )

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from quintet.graph.adapters import standing
 from quintet.graph.errors import LoopError
 from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
@@ -116,7 +117,7 @@ async def _events(
         done = snapshot.values["round"]
         if done >= context.rounds:
             raise LoopError(f"run {loop.run_name} is finished after {done} rounds; add rounds with --rounds {done + 1}")
-        start = {"round": done + 1, **blank()}
+        start = {"round": done + 1, "incumbent": standing(context.table.ledger).incumbent, **blank()}
     elif snapshot.interrupts and loop.answer is not None:
         start, loop.answer = Command(resume=loop.answer), None
     loop.waiting = False

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from quintet.agents.errors import NoAnswerError
 from quintet.agents.roles import answered, is_served, to_langchain
 from quintet.agents.solver import Solver
-from quintet.agents.table import Table
+from quintet.agents.strategies import Desk, Strategy
+from quintet.agents.table import Question, Table
 from quintet.evaluation.curriculum import advance, pass_rates, stalled
 from quintet.evaluation.evaluate import evaluate, family_shares
 from quintet.evaluation.gate import abstain, decide, verify_final
@@ -17,6 +19,7 @@ from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.suites import Suites
 from quintet.records import (
     BASE,
+    GREEDY,
     Attempt,
     Call,
     Critique,
@@ -72,22 +75,42 @@ class Judging:
 
         return list(await asyncio.gather(*(seated(task) for task in tasks)))
 
-    async def on(self, suite: Suite, adapter: str, tasks: Sequence[Task], round: int) -> Evaluation:
-        """Evaluate an adapter on items, unless the ledger holds that evaluation already."""
-        ledger = self.table.ledger
+    async def on(
+        self, suite: Suite, adapter: str, tasks: Sequence[Task], round: int, strategy: Strategy | None = None
+    ) -> Evaluation:
+        """Evaluate an adapter on items, greedily or by a strategy, unless the ledger holds that evaluation already."""
+        ledger, name = self.table.ledger, strategy.name if strategy else GREEDY
         ids = tuple(task.id for task in tasks)
         for known in ledger.find(Evaluation, adapter=adapter):
             # One that a user asked for beside the run (round 0) is no part of the run.
-            if known.suite == suite and known.tasks == ids and (known.round > 0 or round == 0):
+            same = (known.suite, known.tasks, known.strategy) == (suite, ids, name)
+            # How many samples a strategy took is not on record; its calls are, and answer it again.
+            if same and strategy is None and (known.round > 0 or round == 0):
                 return known
         ledger.add(*tasks)
 
         async def answer(tasks: Sequence[Task], adapter: str) -> list[str]:
-            return await self.answer(tasks, adapter, round)
+            if strategy is None:
+                return await self.answer(tasks, adapter, round)
+            return await self._by_strategy(strategy, tasks, adapter, round)
 
-        evaluation = await evaluate(suite, adapter, tasks, round, answer, self.table.examiner.judge)
+        evaluation = await evaluate(suite, adapter, tasks, round, answer, self.table.examiner.judge, name)
         ledger.add(evaluation)
         return evaluation
+
+    async def _by_strategy(self, strategy: Strategy, tasks: Sequence[Task], adapter: str, round: int) -> list[str]:
+        """A strategy's answers, one a task; an empty one where the model gave none."""
+
+        async def one(task: Task) -> str:
+            question = Question(task.question, round, adapter, task.id)
+            async with self.table.seated():
+                desk = Desk(self.table, question, self.table.examiner.families[task.family])
+                try:
+                    return (await strategy.solve(desk)).text
+                except NoAnswerError:
+                    return ""
+
+        return list(await asyncio.gather(*(one(task) for task in tasks)))
 
     async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:
         """Candidate and incumbent on gate and retention, the candidate on the steer suite too.

@@ -48,6 +48,7 @@ class Loop:
     ) -> None:
         from quintet.agents.players import episode_players, round_players
         from quintet.agents.roles import plugged_in, seating
+        from quintet.graph.joining import joining
 
         self.settings = settings
         self.workspace = Path(workspace)
@@ -60,7 +61,7 @@ class Loop:
         for role in {"", "solver"} & set(self._models):
             # Incumbent and candidate would be one and the same, and their comparison would mean nothing.
             raise LoopError(f"models[{role!r}]: the solver speaks through the model that is trained; name other roles")
-        joined = [*roles, *plugged_in()]
+        joined = [*roles, *joining(settings).roles, *plugged_in()]
         for one in joined:
             one.joined = True
         if unknown := set(settings.roles) - {role.name for role in joined}:
@@ -80,8 +81,7 @@ class Loop:
 
         with Workspace.existing(workspace).ledger() as ledger:
             info = ledger.run(run).info
-        given = {key: value for key, value in info.settings.items() if key != "joined"}
-        return cls(Settings.compose(given), workspace=workspace, run=info.run, **joined)
+        return cls(Settings.of_run(info.settings), workspace=workspace, run=info.run, **joined)
 
     def run(self, rounds: int | None = None) -> Report:
         """Run to the end, or go on to it.

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Table
+from quintet.graph.adapters import standing
 from quintet.graph.errors import LoopError
+from quintet.graph.joining import joining
 from quintet.graph.judging import Judging
 from quintet.graph.lifecycle import Context
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.threads import THREADS
-from quintet.records import BASE, Adapter, Decision
+from quintet.records import BASE, Adapter
 from quintet.training.errors import RegistryError
 from quintet.training.registry import Registry
 
@@ -46,6 +48,7 @@ def seen(wave: Wave) -> dict[str, Any]:
         "of": progress.sequences,
         "tokens_per_second": rate,
         "from_log": wave.from_log,
+        "text": progress.text,
     }
 
 
@@ -91,9 +94,9 @@ class Serving:
                 except RegistryError as error:
                     raise LoopError(f"setting {role}.adapter: {error}") from error
                 await self._register(own.adapter, weights)
-        rejected = {decision.candidate for decision in ledger.find(Decision) if not decision.promoted}
+        status = standing(ledger).status
         for adapter in ledger.find(Adapter):
-            if adapter.id not in rejected:
+            if status[adapter.id] != "rejected":
                 await self._register(adapter.id, adapter.weights)
 
     async def serve(self, adapter: Adapter) -> None:
@@ -184,7 +187,9 @@ async def examined(settings: Settings, families: Sequence[TaskFamily] = ()) -> A
         *settings.evaluation.families,
         *(settings.evaluation.retention_families or ()),
     ]
-    with Examiner(pick(load_families(families), wanted), settings.tasks) as examiner:
+    # A data set is read whole, to refuse what is wrong with it before anything else is done.
+    known = await asyncio.to_thread(load_families, [*families, *joining(settings).tasks], settings.tasks.datasets)
+    with Examiner(pick(known, wanted), settings.tasks) as examiner:
         yield examiner
 
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -35,6 +35,8 @@ class Settings(AgentSettings):
     """Seed of everything random: same seed, same ledger (on the same machine)."""
     rounds: int = Field(3, gt=0)
     """Rounds of the lifecycle."""
+    join: tuple[str, ...] = ()
+    """Roles and task families that join, as `FILE.py:CLASS`; relative paths start where the command is run."""
     approve: bool = False
     """Whether to stop and ask before each training."""
     model: ModelSettings = ModelSettings()
@@ -88,6 +90,15 @@ class Settings(AgentSettings):
             _put(values, key, value, place)
             places[key] = place
         return cls.compose(values, places)
+
+    @classmethod
+    def of_run(cls, given: Mapping[str, Any]) -> Self:
+        """Settings as the ledger keeps them with a run.
+
+        Raises:
+            SettingsError: They are another version's.
+        """
+        return cls.compose({key: value for key, value in given.items() if key != "joined"})
 
     @classmethod
     def compose(cls, values: dict[str, Any], places: Mapping[tuple[str, ...], str] | None = None) -> Self:
@@ -175,6 +186,9 @@ def _explain(model: type[BaseModel], error: ValidationError, places: Mapping[tup
         given = first.get("input")
         value = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
         message = first["msg"].removeprefix("Value error, ")
+        if not location:
+            # Several settings that do not fit together; the message names them.
+            return f"settings: {message}"
         return f"setting {'.'.join(location)}{place}: {message[0].lower()}{message[1:]}{value}"
     names = _names(model, location[:-1])
     near = difflib.get_close_matches(location[-1], names, 1)
@@ -188,18 +202,32 @@ def _explain(model: type[BaseModel], error: ValidationError, places: Mapping[tup
 
 
 def _names(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+    """The keys of the section at a path; none where it holds no section."""
+    parts = list(path)
+    while parts:
+        field = model.model_fields.get(parts.pop(0))
+        within, named = section(field.annotation) if field else (None, False)
+        if within is None:
             return []
-        model = field.annotation
+        if named and parts:
+            # A table of sections with names of the user's own, such as `chats.judge`.
+            parts.pop(0)
+        model = within
     return list(model.model_fields)
+
+
+def section(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The settings model that a field holds, if it is a section, and whether it holds several under names."""
+    named = get_origin(annotation) is dict
+    inner = get_args(annotation)[1] if named else annotation
+    return (inner, named) if isinstance(inner, type) and issubclass(inner, BaseModel) else (None, False)
 
 
 def _all_keys(model: type[BaseModel], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
         found.append((*above, name))
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found += _all_keys(field.annotation, (*above, name))
+        within, named = section(field.annotation)
+        if within is not None:
+            found += _all_keys(within, (*above, name, "NAME") if named else (*above, name))
     return found

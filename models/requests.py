@@ -66,6 +66,8 @@ class Progress(Part):
     """Tokens generated so far."""
     seconds: float = 0.0
     """Since generation began."""
+    text: str = ""
+    """The reply so far, where a single one is generated: what a conversation shows while it comes."""
 
 
 class Proof(Part):

@@ -7,9 +7,9 @@ from typing import Literal
 
 from quintet.records import Part
 
-Form = Literal["number", "fraction", "line", "sentence", "block"]
+Form = Literal["number", "fraction", "line", "sentence", "block", "math"]
 """What a family's answers look like: a number, a number or a fraction of two, one line, one line whose final
-punctuation belongs to it, or several lines."""
+punctuation belongs to it, several lines, or a formula, perhaps in LaTeX."""
 
 
 class Extracted(Part):
@@ -34,6 +34,11 @@ _STRICT_LINE = re.compile(r"^[ \t]*Answer:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 _STRICT_REST = re.compile(r"^[ \t]*Answer:", re.MULTILINE)
 _MARKDOWN = "*`\"'“”$ \t"
 _PUNCTUATION = ".,;:!"
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+LATEX = re.compile(r"\$\$?[^$]+\$\$?|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
+"""LaTeX between its delimiters."""
+# Two words in a row, none of them a command of LaTeX: a sentence around the formula.
+_PROSE = re.compile(r"(?<![\\\w])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
 def _plain(text: str) -> str:
@@ -62,6 +67,38 @@ def _fenced(text: str) -> str:
     return "\n".join(lines).strip("\n").rstrip()
 
 
+def boxed(text: str) -> tuple[int, str] | None:
+    r"""Where the last closed `\boxed{...}` of a text begins, and what is in it."""
+    for mark in reversed(list(_BOXED.finditer(text))):
+        depth = 1
+        for place in range(mark.end(), len(text)):
+            depth += (text[place] == "{") - (text[place] == "}")
+            if not depth:
+                return mark.start(), text[mark.end() : place].strip()
+    return None
+
+
+def _formula(text: str, before: str, after: str) -> str | None:
+    """The formula that a reply ends in: the last box, what follows the last `Answer:`, or the last one there is."""
+    box = boxed(text)
+    if box and box[1] and box[0] >= len(before.rstrip()):
+        return box[1]
+    line = next((found for found in map(_bare, _lines(after)) if found), None)
+    if line is None and box and box[1]:
+        return box[1]
+    if line is None:
+        whole = LATEX.findall(before)
+        line = whole[-1] if whole else next((found for found in map(_bare, _lines(before)[::-1]) if found), None)
+    if line is None or LATEX.search(line) or not _PROSE.search(line):
+        return line
+    return next(reversed(_numbers(line, "fraction")), line)
+
+
+def _bare(line: str) -> str:
+    """A line without markdown around it or final punctuation; `!` stays, for it may be a factorial."""
+    return line.strip("*`\"'“” \t").rstrip(".,;: ").strip("*` ")
+
+
 def lenient(text: str, form: Form) -> str | None:
     """What a reply most likely means.
 
@@ -70,8 +107,9 @@ def lenient(text: str, form: Form) -> str | None:
         form: What the family's answers look like.
 
     Returns:
-        What follows the last `Answer:` (its first number, for numeric forms). Without one, or with nothing
-        after it: the last number, the last line, or the last paragraph. `None` if there is nothing to read.
+        What follows the last `Answer:` (its first number, for numeric forms; for formulas, a box after it goes
+        first). Without one, or with nothing after it: the last number, formula, line or paragraph. `None` if there
+        is nothing to read.
     """
     text = _plain(text)
     marks = list(_ANSWER.finditer(text))
@@ -80,6 +118,8 @@ def lenient(text: str, form: Form) -> str | None:
     if form in ("number", "fraction"):
         named = _numbers(next(iter(_lines(after)), ""), form)
         return named[0] if named else next(reversed(_numbers(before, form)), None)
+    if form == "math":
+        return _formula(text, before, after)
     if form == "block":
         found = _fenced(after) or _fenced(_fenced(before).rsplit("\n\n", 1)[-1])
         return found if "\n" in found else found.strip(_MARKDOWN) or None

@@ -1,17 +1,19 @@
-"""Which task families there are: reasoning-gym's, those of plug-ins, and those that a caller passes."""
+"""Which task families there are: reasoning-gym's, those of plug-ins, a caller's own, and data sets."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from quintet.plugins import Plugin, from_file, plugins
+from quintet.plugins import Plugin, plugins
 from quintet.records import Part
 from quintet.tasks.arithmetic import ARITHMETIC
+from quintet.tasks.dataset import DatasetFamily
 from quintet.tasks.errors import TaskError
 from quintet.tasks.family import TaskFamily
 from quintet.tasks.gym import GymFamily
 from quintet.tasks.gym_table import LIBRARY_LEVELS
+from quintet.tasks.settings import DatasetSettings
 
 GROUP = "quintet.tasks"
 """Entry-point group; each names a `TaskFamily`, or a class or function that makes one without arguments."""
@@ -30,23 +32,28 @@ class FamilyInfo(Part):
     """Where it comes from."""
 
 
-def load_families(extra: Sequence[TaskFamily] = ()) -> dict[str, TaskFamily]:
+def load_families(
+    extra: Sequence[TaskFamily] = (), datasets: Mapping[str, DatasetSettings] | None = None
+) -> dict[str, TaskFamily]:
     """Every family by its name; reasoning-gym itself is not imported.
 
     Args:
         extra: Families of the caller's own.
+        datasets: Data sets that join under the names given; each is read and checked from end to end.
 
     Raises:
-        TaskError: Two have the same name, or an entry point names no family.
+        TaskError: Two have the same name, an entry point names no family, or a data set is wrong.
     """
-    return {name: family for name, (_, family) in _named(extra).items()}
+    return {name: family for name, (_, family) in _named(extra, datasets or {}).items()}
 
 
-def catalogue(extra: Sequence[TaskFamily] = ()) -> list[FamilyInfo]:
+def catalogue(
+    extra: Sequence[TaskFamily] = (), datasets: Mapping[str, DatasetSettings] | None = None
+) -> list[FamilyInfo]:
     """What `load_families` finds, sorted by name."""
     return [
         FamilyInfo(family=name, levels=family.levels, proposable=family.proposal is not None, source=source)
-        for name, (source, family) in sorted(_named(extra).items())
+        for name, (source, family) in sorted(_named(extra, datasets or {}).items())
     ]
 
 
@@ -71,14 +78,22 @@ def nearest(name: str, families: Iterable[str]) -> str:
     return f"no task family is named {name!r}: {hint}"
 
 
-def _named(extra: Sequence[TaskFamily]) -> dict[str, tuple[str, TaskFamily]]:
+def _named(extra: Sequence[TaskFamily], datasets: Mapping[str, DatasetSettings]) -> dict[str, tuple[str, TaskFamily]]:
     named: dict[str, tuple[str, TaskFamily]] = {}
     for source, family in _all(extra):
-        if family.name in named:
-            first = named[family.name][0]
-            raise TaskError(f"task family {family.name!r} comes from {first} and from {source}: rename one")
+        _refuse_clash(family.name, source, named)
         named[family.name] = (source, family)
+    for name, settings in datasets.items():
+        source = f"data set {settings.path}"
+        # Before the data set is read, which may take a while.
+        _refuse_clash(name, source, named)
+        named[name] = (source, _checked(DatasetFamily(name, settings), source))
     return named
+
+
+def _refuse_clash(name: str, source: str, named: Mapping[str, tuple[str, TaskFamily]]) -> None:
+    if name in named:
+        raise TaskError(f"task family {name!r} comes from {named[name][0]} and from {source}: rename one")
 
 
 def _all(extra: Sequence[TaskFamily]) -> Iterator[tuple[str, TaskFamily]]:
@@ -89,16 +104,6 @@ def _all(extra: Sequence[TaskFamily]) -> Iterator[tuple[str, TaskFamily]]:
     for family in extra:
         source = f"{type(family).__module__}.{type(family).__qualname__}"
         yield source, _checked(family, source)
-
-
-def load_family(given: str) -> TaskFamily:
-    """The family that `FILE.py:CLASS` names.
-
-    Raises:
-        PluginError: There is no such file or class.
-        TaskError: It is no family.
-    """
-    return _family(from_file(given, "--task"))
 
 
 def _family(plugin: Plugin) -> TaskFamily:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from quintet.records import Part
-from quintet.tasks.errors import Ungrounded
+from quintet.tasks.errors import LevelError, TaskError, Ungrounded
 from quintet.tasks.extraction import Extracted, Form, extract
 
 __all__ = ["Draft", "Extracted", "Form", "TaskFamily"]
@@ -80,3 +80,24 @@ class TaskFamily(ABC):
     def ask(self, question: str) -> str:
         """The user message that poses a question."""
         return f"{question}\nEnd with: Answer: <final answer>"
+
+
+class AnyQuestion(TaskFamily):
+    """A question of no family: how its answers are read is guessed from it, and nobody can check them.
+
+    Args:
+        question: One with a digit in it is taken to want a number.
+    """
+
+    name = "any"
+
+    def __init__(self, question: str) -> None:
+        self.form = "number" if any(character.isdigit() for character in question) else "line"
+
+    def draw(self, level: int, seed: int) -> Iterator[Draft]:
+        """Nothing can be drawn."""
+        raise LevelError("a question of no family cannot be drawn again")
+
+    def score(self, truth: dict[str, Any], answer: str) -> float:
+        """Nothing can be checked."""
+        raise TaskError("a question of no family cannot be checked")

@@ -118,6 +118,9 @@ class Worker:
             reply = self._exchange(first, self._start_seconds)
         except WorkerGone as gone:
             raise TaskError(f"the task worker did not start: {gone}") from gone
+        if "refused" in reply:
+            self.stop()
+            raise TaskError(reply["refused"])
         if "error" in reply:
             self.stop()
             raise TaskError(

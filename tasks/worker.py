@@ -36,6 +36,9 @@ def main() -> None:
     _limit(start["memory_mb"])
     try:
         families = _families(start)
+    except TaskError as error:
+        _send(replies, {"refused": str(error)})
+        return
     except Exception as error:
         _send(replies, {"error": f"{type(error).__name__}: {error}"})
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,12 +9,9 @@ from pydantic import BaseModel
 
 from quintet.agents.errors import AgentError
 from quintet.agents.players import at_the_table, episode_players, round_players
-from quintet.agents.roles import EpisodeRole, RoundRole, json_in, load_role, seating
+from quintet.agents.roles import EpisodeRole, RoundRole, json_in, seating
 from quintet.agents.table import Episode
-from quintet.plugins import PluginError
 from quintet.records import Attempt, Critique, Reply, Task, Verdict
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Doubt(BaseModel):
@@ -98,23 +94,6 @@ def test_a_new_turn_forgets_the_verdicts_of_the_last() -> None:
     assert scene.turn == 1
     assert scene.revising == {right.id, wrong.id}
     assert not scene.verdicts
-
-
-def test_a_role_loads_from_a_file_and_what_is_wrong_is_said() -> None:
-    assert load_role(f"{EXAMPLES / 'skeptic.py'}:Skeptic").name == "skeptic"
-    with pytest.raises(PluginError, match=r"expected FILE\.py:NAME"):
-        load_role("skeptic")
-    with pytest.raises(PluginError, match=r"skeptic\.py has nothing called Optimist"):
-        load_role(f"{EXAMPLES / 'skeptic.py'}:Optimist")
-    with pytest.raises(AgentError, match=r"skeptic\.py:Doubt is no EpisodeRole or RoundRole"):
-        load_role(f"{EXAMPLES / 'skeptic.py'}:Doubt")
-
-
-def test_a_file_that_does_not_load_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "broken_role.py"
-    path.write_text("raise RuntimeError('no')")
-    with pytest.raises(PluginError, match="does not load: RuntimeError: no"):
-        load_role(f"{path}:Role")
 
 
 def test_the_five_players_are_at_the_table_in_speaking_order() -> None:

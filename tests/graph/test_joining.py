@@ -15,12 +15,42 @@ from short import SHORT
 from tiny import tiny_settings
 
 from quintet import EpisodeRole, Loop, TaskFamily
-from quintet.agents.roles import load_role
+from quintet.agents.roles import Role
+from quintet.graph.errors import LoopError
+from quintet.graph.joining import joining
+from quintet.graph.settings import Settings
 from quintet.memory.workspace import Workspace
+from quintet.plugins import PluginError
 from quintet.records import Call, Reply
 from quintet.tasks.examiner import Examiner
 
 ROOT = Path(__file__).parents[2]
+
+
+SKEPTIC = ROOT / "examples" / "skeptic.py"
+
+
+def from_file(given: str) -> Role:
+    """The role that a config's `join` would bring."""
+    [role] = joining(Settings(join=(given,))).roles
+    return role
+
+
+def test_what_joins_from_a_file_is_told_apart_and_what_is_wrong_is_said(tmp_path: Path) -> None:
+    found = joining(Settings(join=(f"{SKEPTIC}:Skeptic", f"{Path(__file__).parents[1] / 'parity.py'}:Parity")))
+    assert [role.name for role in found.roles] == ["skeptic"]
+    assert [family.name for family in found.tasks] == ["parity"]
+    broken = tmp_path / "broken_role.py"
+    broken.write_text("raise RuntimeError('no')")
+    for given, said in (
+        ("skeptic", r"expected FILE\.py:NAME"),
+        (f"{SKEPTIC}:Optimist", r"skeptic\.py has nothing called Optimist"),
+        (f"{broken}:Role", "does not load: RuntimeError: no"),
+    ):
+        with pytest.raises(PluginError, match=said):
+            joining(Settings(join=(given,)))
+    with pytest.raises(LoopError, match=r"skeptic\.py:Doubt: "):
+        joining(Settings(join=(f"{SKEPTIC}:Doubt",)))
 
 
 def blocks(page: str) -> list[str]:
@@ -39,7 +69,7 @@ def ran(workspace: Path, model: Path, role: EpisodeRole) -> list[Reply]:
 
 
 def test_the_skeptic_joins_by_argument_and_its_doubts_are_recorded(tiny_model_folder: Path, tmp_path: Path) -> None:
-    skeptic = load_role(f"{ROOT / 'examples' / 'skeptic.py'}:Skeptic")
+    skeptic = from_file(f"{SKEPTIC}:Skeptic")
     assert isinstance(skeptic, EpisodeRole)
     replies = ran(tmp_path, tiny_model_folder, skeptic)
     assert replies
@@ -69,7 +99,7 @@ def test_the_skeptic_joins_by_entry_point(tmp_path: Path) -> None:
 def test_the_guides_role_runs_as_printed(tiny_model_folder: Path, tmp_path: Path) -> None:
     printed = next(block for block in blocks("CONTRIBUTING.md") if "class Referee" in block)
     (tmp_path / "printed.py").write_text(printed)
-    referee = load_role(f"{tmp_path / 'printed.py'}:Referee")
+    referee = from_file(f"{tmp_path / 'printed.py'}:Referee")
     assert isinstance(referee, EpisodeRole)
     assert ran(tmp_path / "runs", tiny_model_folder, referee)
 

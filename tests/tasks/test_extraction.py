@@ -60,8 +60,19 @@ def test_numbers(text: str, lenient: str | None, strict: str | None) -> None:
         ("Answer: 1 2\n3 4", "block", "1 2\n3 4", "1 2\n3 4"),
         ("Answer:\n```\n1 2\n3 4\n```", "block", "1 2\n3 4", "```\n1 2\n3 4\n```"),
         ("Look:\n\n_ _ Q\nQ _ _", "block", "_ _ Q\nQ _ _", None),
+        ("Answer: $\\frac{1}{2}$.", "math", "$\\frac{1}{2}$", "$\\frac{1}{2}$."),
+        ("Answer: \\boxed{\\frac{1}{2}}", "math", "\\frac{1}{2}", "\\boxed{\\frac{1}{2}}"),
+        ("It is \\boxed{x^{2}}.", "math", "x^{2}", None),
+        ("\\boxed{3}, no,\nAnswer: 4", "math", "4", "4"),
+        ("Answer: 4\nthat is \\boxed{5}", "math", "5", "4"),
+        ("Is it \\boxed{3}\nAnswer:", "math", "3", None),
+        ("so $x$ is $\\sqrt{2}$, I think.", "math", "$\\sqrt{2}$", None),
+        ("Answer: The sum is 1/2.", "math", "1/2", "The sum is 1/2."),
+        ("Answer: **5!**", "math", "5!", "**5!**"),
+        ("an open \\boxed{3", "math", "3", None),
         ("", "line", None, None),
         ("", "block", None, None),
+        ("", "math", None, None),
         ("Answer:   ", "line", None, None),
     ],
 )
@@ -76,7 +87,7 @@ def test_any_integer_answered_as_asked_for_is_read_back(number: int, before: str
     assert found.lenient == found.strict == str(number)
 
 
-@given(st.text(), st.sampled_from(["number", "fraction", "line", "sentence", "block"]))
+@given(st.text(), st.sampled_from(["number", "fraction", "line", "sentence", "block", "math"]))
 def test_no_text_breaks_the_extractors(text: str, form: Form) -> None:
     found = extract(text, form)
     assert found.lenient != ""

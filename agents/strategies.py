@@ -1,0 +1,216 @@
+"""The port for refinement strategies: ways to get one answer out of the model, without a verifier."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quintet.agents.critic import Critic, Feedback
+from quintet.agents.errors import AgentError
+from quintet.agents.roles import json_in
+from quintet.agents.solver import Solver, shown
+from quintet.agents.table import Question, Table
+from quintet.plugins import plugin
+from quintet.records import Lesson, Message, Part, Row
+
+if TYPE_CHECKING:
+    from quintet.tasks.family import TaskFamily
+
+GROUP = "quintet.strategies"
+"""The entry-point group; each names a `Strategy`."""
+
+
+class Sample(Part):
+    """One reply of the model."""
+
+    text: str
+    answer: str | None
+    """As the lenient extractor reads it."""
+    logprob: float = 0.0
+    """Log-probability of the whole reply under the raw model, in nats."""
+
+
+class Step(Part):
+    """Something that a strategy did, for people to read."""
+
+    what: str
+    """Such as `sample` or `advice`."""
+    text: str
+
+
+class Solution(Part):
+    """What a strategy settles on."""
+
+    text: str
+    """The reply; the verifier, where there is one, reads this."""
+    answer: str | None
+    steps: tuple[Step, ...] = ()
+
+
+class Desk:
+    """What a strategy works with: the solver, the critic's advice, the shared memory. No verifier, and no truth.
+
+    Args:
+        table: The run's.
+        question: What is asked, by whom and under which adapter.
+        family: How the question is put and its answers are read.
+    """
+
+    def __init__(self, table: Table, question: Question, family: TaskFamily) -> None:
+        self.table, self.question, self.family = table, question, family
+        self._solver, self._critic = Solver().sit(table), Critic().sit(table)
+
+    async def sample(
+        self,
+        n: int = 1,
+        *,
+        temperature: float | None = None,
+        heed: Sequence[str] = (),
+        history: Sequence[Message] = (),
+        about: str = "",
+    ) -> list[Sample]:
+        """Replies of the solver.
+
+        Args:
+            n: How many.
+            temperature: 0 is greedy; the solver's own if `None`.
+            heed: Advice that joins its persona.
+            history: Messages before the question, such as exemplars.
+            about: Tells several askings of one question apart; it goes into the seed.
+
+        Raises:
+            NoAnswerError: The model gave no answer.
+        """
+        words: dict[str, Any] = {
+            "ask": self.family.ask(self.question.question),
+            "lessons": [],
+            "wrong": False,
+            "feedback": [],
+        }
+        said = await self._solver.call(
+            self.question, n=n, about=about, heed=heed, history=history, temperature=temperature, **words
+        )
+        return [
+            Sample(text=one.text, answer=self.family.extract(one.text).lenient, logprob=sum(one.logprobs))
+            for one in said.completions
+        ]
+
+    async def advise(self, sample: Sample) -> str:
+        """The critic's advice on a reply; empty if it says nothing that can be read.
+
+        Raises:
+            NoAnswerError: The model gave no answer.
+        """
+        said = await self._critic.call(self.question, about=sample.text, attempt=sample, wrong=False)
+        try:
+            return Feedback.model_validate_json(json_in(said.completions[0].text)).advice.strip()
+        except ValueError:
+            # A reply that was cut off, or no JSON: nothing to go by.
+            return ""
+
+    async def exemplars(self, count: int) -> list[Message]:
+        """Questions near this one with the model's own verified answers, as messages."""
+        found = await self.table.memory.recall(self.question.question, Row, before=EVER, count=count)
+        return [message for row, _ in found if row.task != self.question.task for message in shown(self.table, row)]
+
+    async def lessons(self, count: int) -> list[str]:
+        """What was learnt from questions near this one."""
+        found = await self.table.memory.recall(self.question.question, Lesson, before=EVER, count=count)
+        return [lesson.text for lesson, _ in found if lesson.task != self.question.task]
+
+
+EVER = 1 << 30
+"""A round after all rounds: whatever is remembered may come back."""
+
+
+class Strategy(ABC):
+    """A way to answer a question; the same one answers many, at once."""
+
+    name: ClassVar[str]
+    """By which it is chosen."""
+
+    def __init__(self, samples: int = 8) -> None:
+        self.samples = samples
+        """Replies it may ask for, where it asks for several."""
+
+    @abstractmethod
+    async def solve(self, desk: Desk) -> Solution:
+        """Answer the desk's question."""
+
+
+def strategies(names: Sequence[str], samples: int = 8) -> list[Strategy]:
+    """The strategies of these names.
+
+    Raises:
+        PluginError: There is none of a name.
+        AgentError: It is no strategy.
+    """
+    made = []
+    for name in names:
+        found = plugin(GROUP, name, "strategy")
+        if not (isinstance(found.found, type) and issubclass(found.found, Strategy)):
+            raise AgentError(f"{found.source} is no Strategy")
+        made.append(found.found(samples))
+    return made
+
+
+class Greedy(Strategy):
+    """The likeliest reply, token by token; what evaluation asks for by default."""
+
+    name = "greedy"
+
+    async def solve(self, desk: Desk) -> Solution:
+        """One reply at temperature 0."""
+        [only] = await desk.sample(temperature=0.0)
+        return Solution(text=only.text, answer=only.answer)
+
+
+class SelfConsistency(Strategy):
+    """The answer that most of several sampled replies agree on (Wang et al. 2022, arXiv 2203.11171)."""
+
+    name = "self_consistency"
+
+    async def solve(self, desk: Desk) -> Solution:
+        """Of the replies with the commonest answer the likeliest one; likelihood also breaks ties."""
+        replies = await desk.sample(self.samples)
+        votes: dict[str | None, list[Sample]] = {}
+        for reply in replies:
+            votes.setdefault(reply.answer, []).append(reply)
+        # A reply without an answer votes for nothing.
+        heard = {answer: group for answer, group in votes.items() if answer is not None} or votes
+        most = max(heard.values(), key=lambda group: (len(group), max(reply.logprob for reply in group)))
+        chosen = max(most, key=lambda reply: reply.logprob)
+        steps = tuple(Step(what="sample", text=reply.text) for reply in replies)
+        tally = ", ".join(f"{answer or 'none'} × {len(group)}" for answer, group in votes.items())
+        return Solution(text=chosen.text, answer=chosen.answer, steps=(*steps, Step(what="votes", text=tally)))
+
+
+class CritiqueAndRevise(Strategy):
+    """A reply, the critic's advice on it, and a second reply that heeds it (Self-Refine, arXiv 2303.17651)."""
+
+    name = "revise"
+
+    async def solve(self, desk: Desk) -> Solution:
+        """The second reply, whatever the first was: nobody here knows which is right."""
+        [first] = await desk.sample(temperature=0.0)
+        advice = await desk.advise(first)
+        steps = [Step(what="first reply", text=first.text), Step(what="advice", text=advice or "none")]
+        [second] = await desk.sample(temperature=0.0, heed=[advice] if advice else [], about="revision")
+        return Solution(text=second.text, answer=second.answer, steps=tuple(steps))
+
+
+class WithMemory(Strategy):
+    """The likeliest reply after exemplars and lessons from the shared memory."""
+
+    name = "recall"
+
+    async def solve(self, desk: Desk) -> Solution:
+        """One reply at temperature 0, with what the solver's settings say is recalled for a revision."""
+        settings = desk.table.settings.solver
+        history = await desk.exemplars(settings.exemplars)
+        lessons = await desk.lessons(settings.lessons)
+        [only] = await desk.sample(temperature=0.0, history=history, heed=lessons)
+        steps = [Step(what="exemplar", text=message.content) for message in history]
+        steps += [Step(what="lesson", text=lesson) for lesson in lessons]
+        return Solution(text=only.text, answer=only.answer, steps=tuple(steps))

@@ -1,0 +1,146 @@
+"""Asks the model beside a run: one question through a strategy, or a conversation."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from quintet.agents.roles import answered, to_langchain
+from quintet.agents.strategies import Desk, Solution, strategies
+from quintet.agents.table import Question, Table
+from quintet.graph.adapters import known, standing
+from quintet.graph.opening import Emitter, examined, laid
+from quintet.graph.settings import Settings
+from quintet.memory.ledger import RunLedger
+from quintet.memory.workspace import Workspace
+from quintet.records import GREEDY, Adapter, Message
+from quintet.tasks.families import pick
+from quintet.tasks.family import AnyQuestion, TaskFamily
+
+
+@dataclass
+class Side:
+    """The model at hand beside a run."""
+
+    table: Table
+    emit: Emitter
+    adapters: list[str]
+    """Those that were asked for, by full id; the incumbent if none was."""
+    run: str | None
+    """`None` where a model was named instead."""
+
+
+@contextlib.asynccontextmanager
+async def beside(
+    workspace: Path, run: str | None = None, adapters: Sequence[str] = (), model: str | None = None
+) -> AsyncIterator[Side]:
+    """The model, memory and adapters of a run, for questions that are no part of it; they are recorded as of round 0.
+
+    Args:
+        workspace: Where the run lies.
+        run: The newest if `None`.
+        adapters: Ids, or beginnings of ids, or `base`; the incumbent if none.
+        model: A model's name, instead of a run: it has no adapters and no memory, and nothing is recorded.
+
+    Raises:
+        LedgerError: There is no such run, or the workspace is in use.
+        LoopError: The run has no such adapter.
+        ModelError: The model is missing or damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        if model:
+            place = Workspace(stack.enter_context(tempfile.TemporaryDirectory(prefix="quintet-")))
+            settings = Settings.compose({"model": {"name": model}})
+            ledger = stack.enter_context(place.ledger()).begin("beside", 0, {})
+        else:
+            place = Workspace.existing(workspace)
+            ledger = stack.enter_context(place.ledger()).run(run)
+            settings = Settings.of_run(ledger.info.settings)
+            stack.enter_context(place.claim(ledger.run))
+        async with examined(settings) as examiner, laid(settings, ledger, place, examiner) as (table, emit):
+            wanted = [known(ledger, adapter) for adapter in adapters] or [standing(ledger).incumbent]
+            await _served(table, ledger, wanted)
+            yield Side(table, emit, wanted, None if model else ledger.run)
+
+
+async def _served(table: Table, ledger: RunLedger, adapters: Sequence[str]) -> None:
+    for adapter in adapters:
+        if isinstance(registered := ledger.get(adapter), Adapter):
+            await table.serve(registered)
+
+
+class Solved(BaseModel):
+    """A question and what was settled on."""
+
+    question: str
+    adapter: str
+    strategy: str
+    solution: Solution
+
+
+async def solve(side: Side, question: str, strategy: str, samples: int, family: str = "") -> list[Solved]:
+    """Put a question to each of the adapters, through a strategy.
+
+    Args:
+        side: The model at hand.
+        question: In words.
+        strategy: A strategy's name.
+        samples: Replies of a strategy that asks for several.
+        family: Task family that says how it is put and its answers are read; by default a guess from the question.
+
+    Raises:
+        PluginError: There is no such strategy.
+        TaskError: The run knows no such family.
+        NoAnswerError: The model gave no answer.
+    """
+    [way] = strategies([strategy or GREEDY], samples)
+    reading: TaskFamily = pick(side.table.examiner.families, [family])[0] if family else AnyQuestion(question)
+    found = []
+    for adapter in side.adapters:
+        desk = Desk(side.table, Question(question, 0, adapter), reading)
+        solution = await way.solve(desk)
+        found.append(Solved(question=question, adapter=adapter, strategy=way.name, solution=solution))
+    return found
+
+
+async def reply(
+    side: Side,
+    adapter: str,
+    history: Sequence[Message],
+    temperature: float,
+    max_tokens: int,
+    heard: Callable[[str], None],
+) -> str:
+    """One reply in a conversation, told piece by piece as it is generated.
+
+    Args:
+        side: The model at hand.
+        adapter: Who replies.
+        history: The conversation, the user's message last.
+        temperature: 0 is greedy.
+        max_tokens: Longest reply.
+        heard: Told the reply so far, again and again, in the event loop.
+
+    Raises:
+        NoAnswerError: The model gave no answer.
+    """
+    model = side.table.model("")
+    side.emit.listen(lambda event: heard(event["text"]) if event["event"] == "wave" else None)
+    result = await model.agenerate(
+        [[to_langchain(message) for message in history]],
+        callbacks=[side.table.recorder],
+        metadata={"role": "chat", "round": 0, "task": None, "turn": len(history) // 2},
+        n=1,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        # Asked again, a warm model may say something else.
+        seed=os.urandom(8).hex() if temperature else "",
+        adapter=adapter,
+    )
+    return answered(result, "").completions[0].text

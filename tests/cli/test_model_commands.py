@@ -1,0 +1,152 @@
+"""`solve`, `chat`, `eval` and `adapters` on a finished run: what they print, record, and refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+
+from quintet.graph.adapters import standing
+from quintet.memory.workspace import Workspace
+from quintet.models.catalogue import locate
+from quintet.models.engine import Engine
+from quintet.models.requests import Request, Sampling
+from quintet.models.settings import ModelSettings
+from quintet.records import Adapter, Call, Message, Rollback
+
+Typed = Callable[..., Result]
+Answered = Callable[..., Any]
+
+
+@pytest.fixture
+def ids(workspace: Path) -> list[str]:
+    with Workspace(workspace).ledger() as ledgers:
+        return [adapter.id for adapter in ledgers.run().find(Adapter)]
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "self_consistency", "revise", "recall"])
+def test_a_question_is_solved_by_each_strategy_and_recorded(
+    strategy: str, answered: Answered, workspace: Path, ids: list[str]
+) -> None:
+    [solved] = answered("solve", "Is 12 even?", "--strategy", strategy, "--samples", "3")
+    assert solved["adapter"] == ids[-1]
+    assert solved["strategy"] == strategy
+    assert isinstance(solved["solution"]["text"], str)
+    samples = [step for step in solved["solution"]["steps"] if step["what"] == "sample"]
+    assert len(samples) == (3 if strategy == "self_consistency" else 0)
+    with Workspace(workspace).ledger() as ledgers:
+        calls = ledgers.run().find(Call, round=0)
+    assert calls
+    assert {call.adapter for call in calls} == {ids[-1]}
+
+
+def test_two_adapters_solve_side_by_side_and_a_beginning_of_an_id_will_do(answered: Answered, ids: list[str]) -> None:
+    found = answered("solve", "Is 12 even?", "--adapter", "base", "--adapter", ids[0][:14])
+    assert [solved["adapter"] for solved in found] == ["base", ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["solve", "x", "--strategy", "self-consistency"], "did you mean 'self_consistency'?"),
+        (["solve", "x", "--adapter", "adapter-none"], "has no adapter 'adapter-none'; there are base"),
+        (["solve", "x", "--family", "paritty"], "did you mean 'parity'?"),
+        (["solve", "x", "--run", "tiny-9"], "no run 'tiny-9'"),
+        (["eval", "--suite", "steer", "--strategy", "greedy", "--strategy", "revise", "--strategy", "recall"], "two"),
+        (["adapters", "rollback", "nobody"], "has no adapter 'nobody'"),
+        (["adapters", "export", "adapter-none", "out"], "no record has the id"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: list[str], said: str, quintet: Typed) -> None:
+    result = quintet(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("quintet:")]) == 1
+
+
+def test_two_strategies_are_compared_on_the_same_items(answered: Answered, ids: list[str]) -> None:
+    arguments = ("--suite", "steer", "--strategy", "greedy", "--strategy", "self_consistency", "--samples", "3")
+    found = answered("eval", *arguments)
+    assert set(found["scores"]) == {ids[-1], f"{ids[-1]}, self_consistency"}
+    assert {score["n"] for score in found["scores"].values()} == {4}
+    assert found["comparison"]["won"] + found["comparison"]["lost"] <= 4
+
+
+def test_a_conversation_remembers_what_was_said(answered: Answered, workspace: Path) -> None:
+    turns = answered("chat", "--adapter", "base", "--max-tokens", "8", given="Hello.\nAnd now?\n")
+    assert [turn["question"] for turn in turns] == ["Hello.", "And now?"]
+    with Workspace(workspace).ledger() as ledgers:
+        last = [call for call in ledgers.run().find(Call) if call.role == "chat"][-1]
+    said = [(message.role, message.content) for message in last.messages]
+    assert said == [("user", "Hello."), ("assistant", turns[0]["replies"]["base"]), ("user", "And now?")]
+
+
+def test_a_model_by_name_needs_no_run(quintet: Typed, tiny_model_folder: Path, tmp_path: Path) -> None:
+    result = quintet("chat", "--model", str(tiny_model_folder), "--max-tokens", "4", given="Hello.\n")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_reply_is_told_while_it_comes(tiny_model_folder: Path) -> None:
+    engine = Engine(locate(str(tiny_model_folder)), ModelSettings(device="cpu"))
+    request = Request(
+        messages=(Message(role="user", content="Tell me."),),
+        sampling=Sampling(temperature=0.8, max_tokens=12),
+        seed="1",
+    )
+    heard: list[str] = []
+    [reply] = engine.generate([request], lambda progress: heard.append(progress.text))
+    assert len(heard) > 1
+    assert heard[-1] == reply.completions[0].text
+    assert all(len(earlier) <= len(later) for earlier, later in pairwise(heard))
+
+
+def test_a_rollback_makes_an_earlier_adapter_the_incumbent_and_retires_the_later(
+    answered: Answered, quintet: Typed, workspace: Path, ids: list[str]
+) -> None:
+    done = answered("adapters", "rollback", ids[0], "--reason", "worse on my own questions")
+    assert (done["incumbent"], done["retired"]) == (ids[0], [ids[1]])
+    listed = {adapter["id"]: adapter for adapter in answered("adapters")}
+    assert listed[ids[0]]["incumbent"]
+    assert listed[ids[1]]["status"] == "rolled back"
+    assert "already" in quintet("adapters", "rollback", ids[0]).stderr
+    assert "rolled back" in quintet("adapters", "rollback", ids[1]).stderr
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run()
+        assert [record.reason for record in ledger.find(Rollback)] == ["worse on my own questions"]
+        assert standing(ledger).promoted == [ids[0]]
+
+
+def test_a_run_goes_on_from_what_it_was_rolled_back_to(answered: Answered, workspace: Path, ids: list[str]) -> None:
+    answered("adapters", "rollback", "base")
+    answered("resume", "--rounds", "3")
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run()
+        solvers = {call.adapter for call in ledger.find(Call, round=3) if call.role == "solver"}
+    assert solvers == {"base"}
+
+
+def test_an_exported_adapter_says_the_same_in_peft_and_merged(quintet: Typed, ids: list[str], tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for arguments in (["peft"], ["merged", "--merged"]):
+        folder, *flags = arguments
+        result = quintet("adapters", "export", ids[0], str(tmp_path / folder), *flags)
+        assert result.exit_code == 0, result.output
+    assert quintet("adapters", "export", ids[0], str(tmp_path / "peft")).exit_code == 2
+    tokens = AutoTokenizer.from_pretrained(tmp_path / "merged")("What is it?", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        peft = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "peft", dtype=torch.float32)(tokens).logits
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)(tokens).logits
+        base = AutoModelForCausalLM.from_pretrained(
+            json.loads((tmp_path / "peft" / "adapter_config.json").read_text())["base_model_name_or_path"],
+            dtype=torch.float32,
+        )(tokens).logits
+    assert torch.allclose(peft, merged, atol=0.05)
+    assert (peft - base).abs().max() > (peft - merged).abs().max()
