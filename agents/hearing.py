@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from quintet.agents.errors import AgentError
 from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, Words, verdict_of
 from quintet.agents.table import Episode, Round
+from quintet.models.errors import SpentError
 from quintet.records import Call, Record, Reply
 
 
@@ -30,7 +31,7 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     try:
         async with asyncio.timeout(role.settings.seconds) as limit:
             records = _records(role, scene, await _act(role, scene))
-    except (LedgerError, asyncio.CancelledError):
+    except (LedgerError, SpentError, asyncio.CancelledError):
         raise
     except Exception as error:
         stalled = isinstance(error, TimeoutError) and limit.expired()

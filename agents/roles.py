@@ -17,6 +17,7 @@ from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import JoinedSettings, RoleSettings
 from quintet.agents.table import Episode, Question, Round, Table
 from quintet.memory.errors import LedgerError
+from quintet.models.errors import SpentError
 from quintet.models.providers import Asking, asking
 from quintet.plugins import Plugin, plugins
 from quintet.records import Completion, Message, Record, Reply, Verdict, digest
@@ -180,7 +181,7 @@ class Role:
                     metadata={**metadata, "request": request},
                     **put.options,
                 )
-            except LedgerError:
+            except (LedgerError, SpentError):
                 raise
             except Exception as error:
                 # Any LangChain model may sit here, each with errors of its own.

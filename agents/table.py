@@ -46,6 +46,8 @@ class Table:
     """Has the served model serve an adapter of the registry, and proves that it does."""
     progress: Callable[[dict[str, Any]], None]
     """Takes live progress events."""
+    seconds_left: Callable[[], float | None] = lambda: None
+    """Wall time that the run's budget leaves; `None` where it has none."""
 
     def model(self, role: str) -> BaseChatModel:
         """The chat model that this role speaks through."""

@@ -29,7 +29,10 @@ class Trainer(RoundRole):
         start, rows = self.materials(round)
         if len(rows) < self.settings.least_rows:
             return []
-        table = self.table
+        table, left = self.table, self.table.seconds_left()
+        settings = table.training
+        if left is not None:
+            settings = settings.model_copy(update={"max_seconds": min(settings.max_seconds, max(left, 1.0))})
         plan = Adapter(
             round=round.number,
             start=start,
@@ -43,8 +46,9 @@ class Trainer(RoundRole):
                 name=table.base.name,
                 revision=table.base.revision,
                 start=None if start == BASE else table.registry.path(start),
+                chat_template=table.base.chat_template,
                 rows=tuple(rows),
-                settings=table.training,
+                settings=settings,
                 seed=int(digest((table.seed, "train", round.number))[:8], 16),
                 out=table.registry.path(plan.id),
             ),

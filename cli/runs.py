@@ -49,14 +49,19 @@ def run(
 @click.command()
 @click.argument("run", required=False)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds wanted in all; more than before adds rounds.")
+@click.option("--tokens", type=click.IntRange(0), help="Another budget of tokens, over the whole run; 0 is no limit.")
+@click.option("--seconds", type=click.FloatRange(0), help="Another budget of seconds, over the whole run; 0: no limit.")
 @workspace_option
 @json_option
 @guarded
-def resume(run: str | None, rounds: int | None, workspace: Path, as_json: bool) -> None:
+def resume(
+    run: str | None, rounds: int | None, tokens: int | None, seconds: float | None, workspace: Path, as_json: bool
+) -> None:
     """Go on with RUN (default: the newest), or add rounds to it."""
     from quintet.graph.loop import Loop
 
-    _conduct(Loop.resume(run, workspace), rounds, as_json)
+    budget = {name: value for name, value in (("tokens", tokens), ("seconds", seconds)) if value is not None}
+    _conduct(Loop.resume(run, workspace, budget), rounds, as_json)
 
 
 def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:

@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from quintet.graph.adapters import standing
+from quintet.graph.budget import Budget
 from quintet.graph.errors import LoopError
 from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
+from quintet.models.errors import SpentError
 from quintet.records import Decision, Opening
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
         try:
             ends = sum(opening.round < (rounds or loop.settings.rounds) for opening in ledger.find(Opening))
             openings = ends + 1
-            joined = (loop.roles, loop.tasks, loop.models)
-            async with metered(ledger), opened(loop.settings, ledger, workspace, *joined, rounds, openings) as context:
+            with_ = (loop.roles, loop.tasks, loop.models, rounds, openings, Budget(loop.settings.budget, ledger))
+            async with metered(ledger), opened(loop.settings, ledger, workspace, *with_) as context:
                 if rounds and rounds > len(ledger.find(Decision)):
                     # On record, so that a run stopped among the rounds added goes on to their end.
                     ledger.update(settings={**ledger.info.settings, "rounds": rounds})
@@ -54,6 +56,9 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
             status = "waiting" if loop.waiting else "finished"
         except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             status = "stopped"
+            raise
+        except (SpentError, BaseExceptionGroup) as error:
+            status = "out of budget" if spent(error) else status
             raise
         finally:
             if newest := ledger.newest():
@@ -66,7 +71,7 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
 
 
 async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, Any]]:
-    """Run or resume, and yield progress events.
+    """Run or resume, and yield progress events; a run out of budget ends with an event that says so.
 
     Raises:
         LoopError: The run is finished and no more rounds are asked for.
@@ -74,11 +79,24 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     checkpoints = str(Workspace(loop.workspace).checkpoints)
-    async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
-        yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
-        async with contextlib.aclosing(_events(loop, loop.graph(saver), context)) as events:
-            async for event in events:
-                yield event
+    try:
+        async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
+            yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
+            async with contextlib.aclosing(_events(loop, loop.graph(saver), context)) as events:
+                async for event in events:
+                    yield event
+    except (SpentError, BaseExceptionGroup) as error:
+        if not (why := spent(error)):
+            raise
+        yield {"event": "spent", "text": why}
+
+
+def spent(error: BaseException) -> str:
+    """Why the budget is spent, if that is what an error, or each of a group of them, says; else nothing."""
+    if isinstance(error, BaseExceptionGroup):
+        reasons = [spent(one) for one in error.exceptions]
+        return reasons[0] if all(reasons) else ""
+    return str(error) if isinstance(error, SpentError) else ""
 
 
 def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
@@ -90,6 +108,10 @@ def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
         if joined != before:
             lacking = ", ".join(set(before) ^ set(joined))
             raise LoopError(f"run {ledger.run} began with the roles {before}, not {joined}: add or drop {lacking}")
+        # The budget, which may have grown, is all that a run's settings may change in.
+        budget = loop.settings.budget.model_dump(mode="json")
+        if budget != ledger.info.settings.get("budget", {}):
+            ledger.update(settings={**ledger.info.settings, "budget": budget})
         return ledger
     taken = {info.run for info in ledgers.runs()}
     number = 1

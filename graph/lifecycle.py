@@ -19,6 +19,7 @@ from quintet.agents.players import beside
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
 from quintet.agents.trainer import Trainer
+from quintet.graph.budget import Budget
 from quintet.graph.episode import episode_graph
 from quintet.graph.judging import Judging
 from quintet.graph.settings import Settings
@@ -69,6 +70,8 @@ class Context:
     """Rounds wanted in all."""
     emit: Emitter
     """Takes live progress events from anywhere."""
+    budget: Budget | None = None
+    """What the run may take, if that is limited."""
 
     def role(self, name: str) -> RoundRole:
         """A round role by name."""
@@ -119,7 +122,9 @@ def timed(name: str, node: Node) -> Node:
 
     async def run(state: State, runtime: Runtime[Context]) -> Any:
         write = runtime.context.emit.listen(get_stream_writer())
-        write({"stage": name, "round": state["round"], "event": "begin"})
+        if runtime.context.budget:
+            runtime.context.budget.check()
+        write({"stage": name, "round": state["round"], "of": runtime.context.rounds, "event": "begin"})
         begun = time.monotonic()
         update = await node(state, runtime)
         seconds = time.monotonic() - begun
@@ -182,7 +187,9 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         async with context.table.seated():
             await graph.ainvoke({"episode": episode}, {"recursion_limit": 1000})
         done += 1
-        context.emit({"stage": "episodes", "event": "progress", "done": done, "of": len(tasks)})
+        right = sum(critique.correct for critique in episode.critiques.values())
+        counts = {"attempts": len(episode.attempts), "right": right}
+        context.emit({"stage": "episodes", "event": "progress", "done": done, "of": len(tasks), **counts})
 
     async with asyncio.TaskGroup() as group:
         for task in tasks:
@@ -234,6 +241,9 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     try:
         said = await hear(context.role("trainer"), scene(state, context, "trainer"))
     except TrainError as error:
+        if context.budget:
+            # Cut short by the budget, a training is done again on resume; it did not fail.
+            context.budget.check()
         return {"candidate": None, "note": f"training failed: {error}"}
     adapters = [record for record in said if isinstance(record, Adapter)]
     if not adapters:
@@ -287,6 +297,8 @@ def ending(number: int, context: Context) -> str:
     if context.judging.stalled():
         patience = context.settings.evaluation.curriculum.patience
         return f"nothing was gained on the steer suite in {patience} rounds: the run ends with round {number}"
+    if context.budget and (why := context.budget.too_little_for(number + 1, context.settings.evaluation)):
+        return f"{why}: the run ends with round {number}"
     return ""
 
 

@@ -71,17 +71,31 @@ class Loop:
         self._round_roles = seating(round_players(), [r for r in joined if isinstance(r, RoundRole)])
 
     @classmethod
-    def resume(cls, run: str | None = None, workspace: str | Path = "runs", **joined: Any) -> Self:
+    def resume(
+        cls,
+        run: str | None = None,
+        workspace: str | Path = "runs",
+        budget: Mapping[str, Any] | None = None,
+        **joined: Any,
+    ) -> Self:
         """The loop of an earlier run, the newest if none is named, with its own settings.
+
+        Args:
+            run: Its name.
+            workspace: Where it lies.
+            budget: Settings of its budget that are to change, such as `{"tokens": 500_000}`.
+            joined: Roles, tasks and models that joined by argument when it began.
 
         Raises:
             LedgerError: There is no such run.
+            SettingsError: The budget is none.
         """
         from quintet.memory.workspace import Workspace
 
         with Workspace.existing(workspace).ledger() as ledger:
             info = ledger.run(run).info
-        return cls(Settings.of_run(info.settings), workspace=workspace, run=info.run, **joined)
+        limits = {**info.settings.get("budget", {}), **(budget or {})}
+        return cls(Settings.of_run({**info.settings, "budget": limits}), workspace=workspace, run=info.run, **joined)
 
     def run(self, rounds: int | None = None) -> Report:
         """Run to the end, or go on to it.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Table
 from quintet.graph.adapters import standing
+from quintet.graph.budget import Budget
 from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.judging import Judging
@@ -46,6 +47,8 @@ def seen(wave: Wave) -> dict[str, Any]:
         "wave": wave.number,
         "done": progress.finished,
         "of": progress.sequences,
+        "tokens": progress.tokens,
+        "seconds": progress.seconds,
         "tokens_per_second": rate,
         "from_log": wave.from_log,
         "text": progress.text,
@@ -131,6 +134,7 @@ async def opened(
     models: Mapping[str, BaseChatModel] | None = None,
     rounds: int | None = None,
     openings: int = 1,
+    budget: Budget | None = None,
 ) -> AsyncIterator[Context]:
     """The context of a run.
 
@@ -143,6 +147,7 @@ async def opened(
         models: Chat models by role, for roles that do not speak through the model that is trained.
         rounds: Rounds wanted in all; the settings' if `None`.
         openings: Openings of the final suite that must have items of their own.
+        budget: What may be taken; none where a user asks something beside the run.
 
     Raises:
         ModelError: The model is missing or damaged.
@@ -156,7 +161,7 @@ async def opened(
     async with examined(settings, families) as examiner:
         # First, since it says within a second what does not fit.
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds, openings)
-        async with laid(settings, ledger, workspace, examiner, models) as (table, emit):
+        async with laid(settings, ledger, workspace, examiner, models, budget) as (table, emit):
             # On record before the first round, so that the curator can tell how far from them a task is.
             ledger.add(*suites.tasks)
             await table.memory.sync()
@@ -169,6 +174,7 @@ async def opened(
                 episode_roles=[role for role in seated if isinstance(role, EpisodeRole)],
                 rounds=rounds,
                 emit=emit,
+                budget=budget,
             )
 
 
@@ -200,6 +206,7 @@ async def laid(
     workspace: Workspace,
     examiner: Examiner,
     models: Mapping[str, BaseChatModel] | None = None,
+    budget: Budget | None = None,
 ) -> AsyncIterator[tuple[Table, Emitter]]:
     """The table, with the model served and the memory at hand.
 
@@ -229,11 +236,12 @@ async def laid(
     # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
     with ThreadPoolExecutor(1, "quintet-engine") as thread:
         loop = asyncio.get_running_loop()
-        files = await loop.run_in_executor(thread, locate, settings.model.name, settings.model.network)
+        named = (settings.model.name, settings.model.network, settings.model.chat_template)
+        files = await loop.run_in_executor(thread, locate, *named)
         engine = await loop.run_in_executor(thread, Engine, files, settings.model)
         serving = Serving(engine, Registry(workspace.adapters), thread, emit)
         await serving.know(ledger, settings)
-        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), thread=thread)
+        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), budget, thread)
         index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
         memory = Memory(ledger, index, settings.memory)
         try:
@@ -251,6 +259,7 @@ async def laid(
                     recorder=Recorder(ledger),
                     serve=serving.serve,
                     progress=emit,
+                    seconds_left=budget.seconds_left if budget else lambda: None,
                 ),
                 emit,
             )

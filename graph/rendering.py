@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from quintet.graph.report import Final, Report, Score
     from quintet.memory.lineage import Lineage, Relative
 
+
+PLOT = 60
+"""Columns of the plot's axis."""
 
 COLUMNS = (
     "round",
@@ -31,7 +35,7 @@ COLUMNS = (
 
 def render(report: Report) -> Group:
     """The table of rounds, what the roles did, and the verdict."""
-    parts: list[Table | Text] = [_rounds(report), _scores(report), _roles(report)]
+    parts: list[Table | Text] = [_rounds(report), _scores(report), *_plot(report), _roles(report)]
     parts += [Text(f"round {r.round}: {r.reason}") for r in report.rounds if r.reason]
     parts += [Text(f"round {r.round}: alarm: {alarm}", style="yellow") for r in report.rounds for alarm in r.alarms]
     if report.final:
@@ -93,6 +97,38 @@ def _interval(score: Score | None) -> str:
     if score is None or not score.n:
         return "–"
     return f"{100 * score.correct / score.n:.0f} [{100 * score.low:.0f}, {100 * score.high:.0f}] of {score.n}"
+
+
+def _plot(report: Report) -> list[Text]:
+    """The gate's scores as intervals on one axis, a line each: what a table of numbers hides is seen here."""
+    gates = [(r, r.gate) for r in report.rounds if r.gate]
+    if not gates:
+        return []
+    highest = max(side.high for _, gate in gates for side in (gate.incumbent, gate.candidate))
+    # Up to the next ten per cent, so that the axis ends in a round number.
+    top = min(1.0, math.ceil(10 * highest) / 10)
+    axis = f"{'0 %':<{PLOT - 6}}{100 * top:>5.0f} %"
+    lines = [Text("gate by round, 95 % interval"), Text(f"{'':18}{axis}", style="dim")]
+    for r, gate in gates:
+        for name, side in (("incumbent", gate.incumbent), ("candidate", gate.candidate)):
+            line = Text(f"{r.round if name == 'incumbent' else '':>5}  {name:<11}")
+            style = "green" if name == "candidate" and r.decision == "promoted" else ""
+            line.append(_bar(side, top), style=style)
+            lines.append(line.append(f"  {r.decision}" if name == "candidate" else ""))
+    return lines
+
+
+def _bar(score: Score, top: float) -> str:
+    """An interval with its estimate, on an axis from 0 to `top`."""
+    low, here, high = (
+        round(share / top * (PLOT - 1))
+        for share in (score.low, score.correct / score.n if score.n else 0.0, score.high)
+    )
+    cells = [" "] * PLOT
+    cells[low : high + 1] = ["─"] * (high + 1 - low)
+    cells[low], cells[high] = "├", "┤"
+    cells[here] = "●"
+    return "".join(cells)
 
 
 def _roles(report: Report) -> Table:

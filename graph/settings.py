@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from quintet.agents.settings import AgentSettings
 from quintet.evaluation.settings import EvaluationSettings
+from quintet.graph.budget import BudgetSettings
 from quintet.graph.errors import SettingsError
 from quintet.memory.settings import MemorySettings
 from quintet.models.providers import ChatSettings
@@ -39,6 +40,8 @@ class Settings(AgentSettings):
     """Roles and task families that join, as `FILE.py:CLASS`; relative paths start where the command is run."""
     approve: bool = False
     """Whether to stop and ask before each training."""
+    budget: BudgetSettings = BudgetSettings()
+    """What the run may take at most."""
     model: ModelSettings = ModelSettings()
     """The model that plays the roles."""
     chats: dict[str, ChatSettings] = Field(default_factory=dict)

@@ -35,6 +35,12 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "arrow_config": (None,),
     "use_bdlora": (None, False),
     "target_parameters": (None, []),
+    "layer_replication": (None, []),
+    "use_qalora": (False, None),
+    "monteclora_config": (None,),
+    "kasa_config": (None,),
+    # PEFT changes the base weights as it makes the adapter, unless they are converted when it is saved.
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }
 
 

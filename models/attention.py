@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,7 +39,7 @@ def attend(
         `(batch, new, heads, value dim)`, and no weights.
     """
     if kwargs.get("s_aux") is not None or kwargs.get("position_bias") is not None:
-        raise NotImplementedError("attention sinks and position biases")
+        raise NotImplementedError("attention sinks or position biases")
     batch, heads, new, dim = query.shape
     groups = heads // key.shape[1]
     scale = dim**-0.5 if scaling is None else scaling
@@ -66,4 +68,17 @@ def install(model: Any) -> None:
         AttentionInterface.register(NAME, attend)
         # Without this, a call that brings no mask of its own would look ahead.
         AttentionMaskInterface.register(NAME, eager_mask)
+        model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def plain(model: Any) -> Iterator[None]:
+    """Inside, a model uses transformers' own attention."""
+    if model.config._attn_implementation != NAME:
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
         model.set_attn_implementation(NAME)

@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 from quintet.models.cache import Prefill, States, Timeline
 from quintet.models.constraint import Constraint
 from quintet.models.errors import ModelError
+from quintet.models.masks import Mask, sight
 from quintet.models.requests import Sampling
 from quintet.models.sampling import choose
 from quintet.models.settings import ModelSettings
@@ -69,6 +70,7 @@ class Batch:
         self._model, self._settings, self._stops = model, settings, stops
         self._stopped, self._progress = stopped, progress
         self._device = model.device
+        self._sight = sight(model.config)
         self._layers = model.config.get_text_config().num_hidden_layers
 
     def run(self, prompts: Sequence[Prompt]) -> None:
@@ -147,10 +149,10 @@ class Batch:
         if shared < _PREFIX:
             return []
         cache = Prefill(self._layers, [])
-        columns = torch.arange(shared, device=self._device)
-        mask = self._additive(columns[None, None, :, None] >= columns[None, None, None, :])
+        columns = torch.arange(shared, device=self._device)[None]
+        mask = self._seeing(columns[:, :, None] >= columns[:, None, :], columns, columns)
         ids = torch.tensor([first[:shared]], device=self._device)
-        self._forward(ids, columns[None], mask, cache)
+        self._forward(ids, columns, mask, cache)
         return cache.states()
 
     def _prefill(self, line: Timeline, group: Sequence[Prompt], prefix: States) -> torch.Tensor:
@@ -165,8 +167,10 @@ class Batch:
         seen = (places[None, :, None] >= places[None, None, :]) & (places[None, None, :] >= pads[:, None, None])
         if skip:
             seen = torch.cat((seen.new_ones(len(group), width, skip), seen), dim=2)
+        before = torch.arange(skip, device=self._device).expand(len(group), -1)
+        mask = self._seeing(seen, positions, torch.cat((before, positions), dim=1))
         cache = Prefill(self._layers, prefix)
-        logits = self._forward(ids, positions, self._additive(seen[:, None]), cache)
+        logits = self._forward(ids, positions, mask, cache)
         source = torch.tensor([row for row, prompt in enumerate(group) for _ in prompt.samples], device=self._device)
         # A sequence's last columns are: the prefix, then its own rest; what lies before stays hidden.
         back = torch.arange(skip + width, device=self._device)
@@ -181,12 +185,12 @@ class Batch:
         """Logits after each running sequence's last token, `(running, vocabulary)`."""
         ids = torch.tensor([[sample.tokens[-1]] for sample in running], device=self._device)
         places = [[length + len(sample.tokens) - 1] for length, sample in zip(lengths, running, strict=True)]
-        mask = line.mask(len(waiting[0].tokens) if waiting else 0)
+        mask = self._sight.mask(line.mask(len(waiting[0].tokens) if waiting else 0), line.narrowed)
         logits = self._forward(ids, torch.tensor(places, device=self._device), mask, line)
         line.window.now += 1
         return logits
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Cache) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: Mask, cache: Cache) -> torch.Tensor:
         out = self._model(
             input_ids=ids,
             position_ids=positions,
@@ -197,6 +201,13 @@ class Batch:
         )
         logits: torch.Tensor = out.logits[:, -1]
         return logits
+
+    def _seeing(self, seen: torch.Tensor, at: torch.Tensor, of: torch.Tensor) -> Mask:
+        """The mask of `seen`, `(rows, new, columns)`, by positions `at`, `(rows, new)`, and `of`, `(rows, columns)`."""
+        return self._sight.mask(
+            self._additive(seen[:, None]),
+            lambda window: self._additive((seen & (at[:, :, None] - of[:, None, :] < window))[:, None]),
+        )
 
     def _additive(self, seen: torch.Tensor) -> torch.Tensor:
         # The least finite number, not minus infinity: a padding row that sees nothing must not become NaN.

@@ -182,6 +182,13 @@ class Timeline(Cache):
         self.bias[: window.live, window.now] = 0
         return self.bias[: window.live, None, None, window.low : window.now + 1]
 
+    def narrowed(self, size: int) -> torch.Tensor:
+        """The mask last returned, for layers that see only the last `size` tokens, the current one included."""
+        window = self.window
+        mask = self.bias[: window.live, None, None, window.low : window.now + 1].clone()
+        mask[..., : max(window.now + 1 - size - window.low, 0)] = self.hidden
+        return mask
+
     def _shift(self, longest: int) -> None:
         """Move the columns in use to the front of the axis."""
         window = self.window

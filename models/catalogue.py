@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from quintet.models.errors import ModelError
+from quintet.models.prompts import read_template
 from quintet.records import Part, digest
 
 PACKAGED = "smollm2-135m"
@@ -32,18 +33,26 @@ class ModelFiles(Part):
     """Folder with `config.json`, safetensors and tokenizer."""
     revision: str
     """SHA-256 of the weights, in hex."""
+    chat_template: str = ""
+    """Text of a chat template that replaces the model's own; empty: there is no other."""
 
 
-def locate(name: str, network: bool = False) -> ModelFiles:
+def locate(name: str, network: bool = False, chat_template: str = "") -> ModelFiles:
     """Find the files of a model.
 
     Args:
         name: `smollm2-135m` (packaged), a local folder, or a hub name such as `owner/model`.
         network: Whether a hub model that is not in the local hub cache may be downloaded.
+        chat_template: Text or path of a chat template that replaces the model's own.
 
     Raises:
-        ModelError: There is no such model, or its files are incomplete.
+        ModelError: There is no such model, its files are incomplete, or the template cannot be read.
     """
+    files = _locate(name, network)
+    return files.model_copy(update={"chat_template": read_template(chat_template)}) if chat_template else files
+
+
+def _locate(name: str, network: bool) -> ModelFiles:
     if name == PACKAGED:
         return _packaged()
     folder = Path(name).expanduser()

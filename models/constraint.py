@@ -14,10 +14,10 @@ from quintet.models.errors import ModelError
 class Constraint:
     """One sequence's place in its grammar."""
 
-    def __init__(self, matcher: Any, vocabulary: int) -> None:
+    def __init__(self, matcher: Any, known: int, vocabulary: int) -> None:
         self._matcher = matcher
         self._vocabulary = vocabulary
-        self._bits = np.zeros((vocabulary + 31) // 32, dtype=np.int32)
+        self._bits = np.zeros((known + 31) // 32, dtype=np.int32)
 
     def allowed(self) -> torch.Tensor:
         """Which tokens may come next, `(vocabulary,)` of bool.
@@ -44,8 +44,10 @@ class Constrainer:
         from llguidance.hf import from_tokenizer
 
         self._vocabulary = vocabulary
+        # Either may be the larger: embeddings are padded, and Gemma 3's tokenizer knows a token for images.
+        self._known = max(vocabulary, len(tokenizer))
         try:
-            self._tokens = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stops))
+            self._tokens = from_tokenizer(tokenizer, n_vocab=self._known, eos_token=sorted(stops))
         except Exception as error:
             raise ModelError(f"constrained decoding needs a fast tokenizer: {_line(str(error))}") from error
         self._compiled: dict[str, Any] = {}
@@ -69,7 +71,7 @@ class Constrainer:
             if matcher.is_error():
                 raise ModelError(f"JSON schema cannot be used: {_line(matcher.get_error())}")
             self._compiled[text] = matcher
-        return Constraint(self._compiled[text].deep_copy(), self._vocabulary)
+        return Constraint(self._compiled[text].deep_copy(), self._known, self._vocabulary)
 
 
 def closed(schema: Any) -> Any:

@@ -16,15 +16,16 @@ from quintet.models.batch import Batch, Prompt, Sample
 from quintet.models.catalogue import ModelFiles
 from quintet.models.constraint import Constrainer
 from quintet.models.errors import ModelError
+from quintet.models.masks import sight
+from quintet.models.prompts import load_tokenizer, render, stop_tokens
 from quintet.models.requests import Progress, Proof, Reply, Request
 from quintet.models.sampling import token_logprobs, uniforms
 from quintet.models.settings import ModelSettings
+from quintet.models.trial import FAR, try_out
 from quintet.models.weights import Weights
-from quintet.records import BASE, Completion, digest
+from quintet.records import BASE, Completion, Message, digest
 
-# Log-probabilities of the same weights differ by 0.04 to 0.07 nats on average between kernels in bfloat16, and by
-# 0.2 to 0.4 from another adapter's; farther than this, neither of two candidates is what is served.
-_FAR = {torch.bfloat16: 0.25, torch.float32: 0.01}
+_TRIAL = Request(messages=(Message(role="user", content="Say something about the sea, the wind and 12 boats."),))
 
 
 def give_back_memory() -> None:
@@ -46,25 +47,20 @@ class Engine:
         Raises:
             ModelError: The model does not load, or cannot chat.
         """
-        from transformers import AutoTokenizer
-
         self.files, self.settings = files, settings
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(files.path, local_files_only=True)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"tokenizer of {files.name!r} in {files.path} does not load: {reason}") from error
-        if not self.tokenizer.chat_template:
-            raise ModelError(f"model {files.name!r} in {files.path} has no chat template; take an instruct model")
+        self.tokenizer: Any = load_tokenizer(files.path, files.name, files.chat_template)
         self._weights = Weights(files, getattr(torch, settings.dtype), torch.device(device))
         self.model = self._weights.model
         self._config = self.model.config.get_text_config()
-        self._stops = _stop_tokens(self.tokenizer, self.model.generation_config)
+        self._stops = stop_tokens(self.tokenizer, self.model.generation_config)
+        self._sight = sight(self.model.config)
         self._constrainer: Constrainer | None = None
         self._adapters: dict[str, AdapterSource] = {}
+        with torch.inference_mode():
+            try_out(self.model, settings, self._render(_TRIAL), FAR[self._weights.dtype])
 
     def register(self, adapter: str, folder: Path, weights: str) -> None:
         """Make an adapter known under an id.
@@ -91,7 +87,9 @@ class Engine:
         """
         content = request.model_dump(mode="json")
         weights = "" if request.adapter == BASE else self._source(request.adapter).weights
-        return digest(content | {"revision": self.files.revision, "dtype": self.settings.dtype, "weights": weights})
+        content |= {"revision": self.files.revision, "dtype": self.settings.dtype, "weights": weights}
+        # Absent where it is the model's own, which keeps the keys of earlier runs.
+        return digest(content | ({"template": self.files.chat_template} if self.files.chat_template else {}))
 
     def generate(
         self,
@@ -122,7 +120,7 @@ class Engine:
         limit = time.monotonic() + self.settings.call_seconds
         limit = limit if deadline is None else min(limit, deadline)
         samples: list[list[Sample]] = [[] for _ in requests]
-        report = _Reporter(requests, progress)
+        report = _Reporter(requests, progress, lambda: self._text(samples[0][0].tokens) if samples[0] else "")
         prompts: dict[str, list[tuple[str, int, Prompt]]] = {}
         lengths, errors = [0] * len(requests), [""] * len(requests)
         for place, request in enumerate(requests):
@@ -136,6 +134,8 @@ class Engine:
                 continue
             entry = (self.key(request), place, Prompt(tokens, samples[place]))
             prompts.setdefault(request.adapter, []).append(entry)
+
+        report.prompts(sum(lengths))
 
         def stopped() -> bool:
             return time.monotonic() >= limit or (cancelled is not None and cancelled())
@@ -168,7 +168,7 @@ class Engine:
         served = self.logprobs(probe.tokens)[-len(mine) :]
         to_mine, to_start = _apart(served, mine), _apart(served, start)
         nearest, gap = min(to_mine, to_start), _apart(mine, start)
-        neither = nearest > _FAR[self._weights.dtype]
+        neither = nearest > FAR[self._weights.dtype]
         decided = neither or gap >= 2 * nearest
         ok = not neither and (to_mine < to_start or not decided)
         return Proof(adapter=adapter, served=to_mine, other=to_start, decided=decided, ok=ok)
@@ -180,8 +180,12 @@ class Engine:
             size = ids.shape[1]
             mask = torch.zeros(size, size, dtype=self._weights.dtype, device=ids.device)
             ahead = torch.ones(size, size, dtype=torch.bool, device=ids.device).triu(1)
-            mask.masked_fill_(ahead, torch.finfo(mask.dtype).min)
-            logits = self.model(input_ids=ids, attention_mask=mask[None, None], use_cache=False).logits[0]
+            mask = mask.masked_fill_(ahead, torch.finfo(mask.dtype).min)[None, None]
+            far = ahead.new_ones(size, size)
+            seen = self._sight.mask(
+                mask, lambda window: mask.masked_fill(far.tril(-window), torch.finfo(mask.dtype).min)
+            )
+            logits = self.model(input_ids=ids, attention_mask=seen, use_cache=False).logits[0]
             return token_logprobs(logits[:-1], ids[0, 1:]).cpu()
 
     def _source(self, adapter: str) -> AdapterSource:
@@ -203,20 +207,17 @@ class Engine:
             self._weights.serve(source.weights, self._read(source))
 
     def _render(self, request: Request) -> list[int]:
-        messages = [message.model_dump() for message in request.messages]
-        try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:
-            raise ModelError(f"the chat template refuses these messages: {error}") from error
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        tokens = render(self.tokenizer, request.messages)
+        if max(tokens, default=0) >= self._config.vocab_size:
+            raise ModelError(
+                f"the prompt holds token {max(tokens)}, the model's vocabulary ends at {self._config.vocab_size - 1}; "
+                "the tokenizer is another model's"
+            )
         return tokens
 
     def _fits(self, length: int, request: Request) -> None:
         needed = length + request.sampling.max_tokens
-        limits = [getattr(self._config, "max_position_embeddings", None)]
-        if any(kind == "sliding_attention" for kind in getattr(self._config, "layer_types", None) or []):
-            limits.append(getattr(self._config, "sliding_window", None))
-        limit = min((value for value in limits if value), default=needed)
+        limit = getattr(self._config, "max_position_embeddings", None) or needed
         if needed > limit:
             raise ModelError(
                 f"prompt of {length} tokens and {request.sampling.max_tokens} new ones exceed the model's {limit}"
@@ -242,7 +243,7 @@ class Engine:
             return Reply(completions=(failed,) * request.n, prompt_tokens=length, error=error)
         completions = tuple(
             Completion(
-                text=self.tokenizer.decode(sample.tokens, skip_special_tokens=True),
+                text=self._text(sample.tokens),
                 tokens=tuple(sample.tokens),
                 logprobs=tuple(sample.logprobs),
                 behaviour_logprobs=tuple(sample.behaviour),
@@ -256,13 +257,25 @@ class Engine:
             first = f"{late} of {request.n} samples were cut short by the time limit or by cancellation"
         return Reply(completions=completions, prompt_tokens=length, error=first)
 
+    def _text(self, tokens: list[int]) -> str:
+        # The end of the turn need not be a special token, and no space may be tidied away: replies may be JSON.
+        said = tokens[:-1] if tokens and tokens[-1] in self._stops else tokens
+        text: str = self.tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
 
 class _Reporter:
     """Adds up what batches report."""
 
-    def __init__(self, requests: Sequence[Request], tell: Callable[[Progress], None] | None) -> None:
-        self._tell, self._began = tell, time.monotonic()
+    def __init__(
+        self, requests: Sequence[Request], tell: Callable[[Progress], None] | None, only: Callable[[], str]
+    ) -> None:
+        self._tell, self._began, self._only = tell, time.monotonic(), only
         self._now = Progress(requests=len(requests), sequences=sum(request.n for request in requests))
+
+    def prompts(self, tokens: int) -> None:
+        """The prompts have so many tokens in all."""
+        self._now = self._now.model_copy(update={"prompt_tokens": tokens})
 
     def __call__(self, finished: int, tokens: int) -> None:
         if self._tell is None:
@@ -270,19 +283,14 @@ class _Reporter:
         self._now = Progress(
             requests=self._now.requests,
             sequences=self._now.sequences,
+            prompt_tokens=self._now.prompt_tokens,
             finished=self._now.finished + finished,
             tokens=self._now.tokens + tokens,
             seconds=time.monotonic() - self._began,
+            text=self._only() if self._now.sequences == 1 else "",
         )
         self._tell(self._now)
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().mean())
-
-
-def _stop_tokens(tokenizer: Any, generation: Any) -> frozenset[int]:
-    found = {tokenizer.eos_token_id}
-    named = generation.eos_token_id if generation is not None else None
-    found.update(named if isinstance(named, list | tuple) else [named])
-    return frozenset(token for token in found if token is not None)

@@ -62,6 +62,8 @@ class Progress(Part):
     """Samples asked, over all requests."""
     finished: int = 0
     """Samples finished."""
+    prompt_tokens: int = 0
+    """Tokens of all prompts."""
     tokens: int = 0
     """Tokens generated so far."""
     seconds: float = 0.0

@@ -16,6 +16,9 @@ class ModelSettings(BaseModel):
     """Packaged model, local folder, or hub name; the default ships as a package and needs no network."""
     network: bool = False
     """Whether a hub name may be downloaded; off, since the default run is offline."""
+    chat_template: str = ""
+    """Chat template (Jinja) that replaces the model's own: its text, or the path of its file. Needed for a model that
+    has none, such as GPT-2."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Weights' type; bfloat16 is three times faster on CPUs that have it, float32 is for exact comparisons."""
     device: str = "auto"

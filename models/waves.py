@@ -15,13 +15,20 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from quintet.models.errors import ModelError
+from quintet.models.errors import ModelError, SpentError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.records import Call, Part
 
 # A wave waits until nothing new has come for this long and for so many turns of the event loop: tasks that were started
 # together then ask together.
 _TICK_SECONDS, _TICK_TURNS = 0.005, 10
+
+
+class Meter(Protocol):
+    """What may still be generated."""
+
+    def meter(self) -> Callable[[int], str]:
+        """A function of the tokens of a wave that begins now: why it must stop, or nothing. Called from any thread."""
 
 
 class CallLog(Protocol):
@@ -74,7 +81,7 @@ class Waves:
         engine: Generator,
         log: CallLog | None = None,
         on_wave: Callable[[Wave], None] | None = None,
-        deadline: float | None = None,
+        budget: Meter | None = None,
         thread: ThreadPoolExecutor | None = None,
     ) -> None:
         """Nothing starts before the first request.
@@ -83,11 +90,10 @@ class Waves:
             engine: Generates.
             log: Answers what was asked before; none: everything is generated.
             on_wave: Told, in the event loop, when a wave starts, goes on and ends.
-            deadline: Instant of `time.monotonic()` after which nothing is generated, such as the end of a run's budget;
-                each wave has the engine's own limit besides.
+            budget: Asked before each wave and at each of its steps; each wave has the engine's own time limit besides.
             thread: Generates in this one thread, which its owner ends; none: in one of its own.
         """
-        self.engine, self.log, self.on_wave, self.deadline = engine, log, on_wave, deadline
+        self.engine, self.log, self.on_wave, self.budget = engine, log, on_wave, budget
         self._owns_thread = thread is None
         self._thread = thread or ThreadPoolExecutor(1, "quintet-engine")
         self._closed = Event()
@@ -204,7 +210,7 @@ class Waves:
             for pending in wave:
                 if not pending.future.done():
                     # One for each: an exception gathers the traceback of whoever it is raised to.
-                    failure = ModelError(reason)
+                    failure = SpentError(reason) if isinstance(error, SpentError) else ModelError(reason)
                     failure.__cause__ = error
                     pending.future.set_exception(failure)
             return
@@ -225,6 +231,9 @@ class Waves:
         if len(known) == len(requests):
             self._tell(Wave(number=number, progress=total, from_log=True, done=True))
             return known, True
+        spent = self.budget.meter() if self.budget is not None else _unlimited
+        if why := spent(0):
+            raise SpentError(why)
         self._tell(Wave(number=number, progress=total))
         loop = asyncio.get_running_loop()
         latest = total
@@ -236,10 +245,14 @@ class Waves:
                 loop.call_soon_threadsafe(self._tell, Wave(number=number, progress=progress))
 
         def abandoned() -> bool:
-            return self._closed.is_set() or all(pending.future.done() for pending in wave)
+            done = self._closed.is_set() or all(pending.future.done() for pending in wave)
+            return done or bool(spent(latest.prompt_tokens + latest.tokens))
 
         replies = await loop.run_in_executor(self._thread, self._generate, list(requests.values()), report, abandoned)
         self._tell(Wave(number=number, progress=latest, done=True))
+        if why := spent(latest.prompt_tokens + latest.tokens):
+            # What was generated is not recorded: some of it was cut off, and a resumed run does the wave again, whole.
+            raise SpentError(why)
         return dict(zip(requests, replies, strict=True)), False
 
     def _generate(
@@ -248,11 +261,15 @@ class Waves:
         report: Callable[[Progress], None] | None,
         cancelled: Callable[[], bool],
     ) -> list[Reply]:
-        return self.engine.generate(requests, report, self.deadline, cancelled)
+        return self.engine.generate(requests, report, None, cancelled)
 
     def _tell(self, wave: Wave) -> None:
         if self.on_wave is not None:
             self.on_wave(wave)
+
+
+def _unlimited(tokens: int) -> str:
+    return ""
 
 
 def _reply(call: Call) -> Reply:

@@ -139,10 +139,11 @@ class Weights:
         """The name of a layer's weight in the files, if it is there."""
         prefix = f"{self.model.base_model_prefix}."
         candidates = [f"{name}.weight", f"{name}.weight".removeprefix(prefix)]
-        if name == "lm_head" and self.model.config.get_text_config().tie_word_embeddings:
-            for embedding, module in self.model.named_modules():
-                if module is self.model.get_input_embeddings():
-                    candidates += [f"{embedding}.weight", f"{embedding}.weight".removeprefix(prefix)]
+        embedding = self.model.get_input_embeddings()
+        if self.model.get_submodule(name).weight is embedding.weight:
+            # A file may hold another head besides, which is not what a tied model computes with.
+            [tied] = [other for other, module in self.model.named_modules() if module is embedding]
+            candidates = [f"{tied}.weight", f"{tied}.weight".removeprefix(prefix)]
         return next((key for key in candidates if key in self._file_of), None)
 
 

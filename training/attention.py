@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 NAME = "quintet-lanes"
 
@@ -67,8 +68,12 @@ def attend(
     Returns:
         `(lanes, length, heads, value dim)`, and no weights.
     """
+    if kwargs.get("s_aux") is not None:
+        raise NotImplementedError("attention sinks")
+    if kwargs.get("softcap") is not None:
+        return _capped(query, key, value, attention_mask, dropout, scaling, kwargs["softcap"]), None
     lanes = attention_mask is not None and attention_mask.dtype == torch.bool and module.training
-    plain = dropout == 0 and all(kwargs.get(name) is None for name in ("softcap", "s_aux", "position_bias"))
+    plain = dropout == 0 and kwargs.get("position_bias") is None
     if attention_mask is None or not (lanes and plain and query.device.type == "cpu"):
         output: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -79,6 +84,30 @@ def attend(
     return out.transpose(1, 2).contiguous(), None
 
 
+def _capped(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+    scaling: float | None,
+    cap: float,
+) -> torch.Tensor:
+    """Attention whose scores are squashed into plus or minus `cap`, as in Gemma 2, by autograd."""
+    batch, heads, length, dim = query.shape
+    scale = dim**-0.5 if scaling is None else scaling
+    grouped = query.reshape(batch, key.shape[1], -1, dim)
+    scores = torch.matmul(grouped, key.transpose(2, 3)).view(batch, heads, length, -1).float() * scale
+    scores = torch.tanh(scores / cap) * cap
+    if mask is None:
+        mask = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
+    probabilities = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1).to(value.dtype)
+    probabilities = torch.dropout(probabilities, dropout, train=dropout > 0).view(*grouped.shape[:3], -1)
+    return torch.matmul(probabilities, value).view(batch, heads, length, -1).transpose(1, 2).contiguous()
+
+
 def register() -> None:
     """Make it known to transformers, as `attn_implementation=NAME`."""
     AttentionInterface.register(NAME, attend)
+    # Without this, a call that brings no mask of its own would look ahead of no token, but beyond every window.
+    AttentionMaskInterface.register(NAME, sdpa_mask)

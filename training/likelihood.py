@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from quintet.models.masks import sight
+
 CHUNK = 128
 """Positions whose logits exist at the same time; 128 × 49,152 in float32 are 25 MB."""
+
+
+class Head(NamedTuple):
+    """How a model makes logits of hidden states: `cap tanh(scale (h Wᵀ + bias) / cap)`."""
+
+    weight: torch.Tensor
+    """`(vocabulary, hidden)`"""
+    bias: torch.Tensor | None = None
+    """`(vocabulary,)`"""
+    scale: float = 1.0
+    """Cohere's and Granite's factor."""
+    cap: float | None = None
+    """Gemma 2's bound."""
+
+    @classmethod
+    def of(cls, model: Any) -> Head:
+        """The head of a causal language model."""
+        head, config = model.get_output_embeddings(), model.config.get_text_config()
+        scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        return cls(
+            head.weight, getattr(head, "bias", None), scale, getattr(config, "final_logit_softcapping", None) or None
+        )
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Map `(tokens, hidden)` to float32 `(tokens, vocabulary)`."""
+        logits = hidden @ self.weight.T
+        if self.bias is not None:
+            logits = logits + self.bias
+        logits = logits.float()
+        if self.scale != 1:
+            logits.mul_(self.scale)
+        return logits if self.cap is None else logits.div_(self.cap).tanh_().mul_(self.cap)
+
+    def back(self, slope: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
+        """The hidden states' gradient for a loss with this slope over the logits, which are overwritten."""
+        if self.cap is not None and logits is not None:
+            slope.mul_(logits.div_(self.cap).square_().neg_().add_(1))
+        if self.scale != 1:
+            slope.mul_(self.scale)
+        return slope.to(self.weight.dtype) @ self.weight
 
 
 class _WeightedNLL(torch.autograd.Function):
@@ -18,18 +60,22 @@ class _WeightedNLL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+        ctx: Any, hidden: torch.Tensor, head: Head, targets: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradient = torch.empty_like(hidden)
         for begin in range(0, len(targets), CHUNK):
             chunk = slice(begin, begin + CHUNK)
             target, weight = targets[chunk, None], weights[chunk, None]
-            logprobs = torch.log_softmax((hidden[chunk] @ head.T).float(), dim=-1)
+            logits = head.logits(hidden[chunk])
+            logprobs = torch.log_softmax(logits, dim=-1)
+            # Kept only where the slope needs them: a chunk's logits are the largest thing in memory.
+            kept = None if head.cap is None else logits
+            del logits
             total -= (logprobs.gather(1, target) * weight).sum()
             slope = logprobs.exp_()
             slope.scatter_add_(1, target, torch.full_like(weight, -1.0))
-            gradient[chunk] = slope.mul_(weight).to(head.dtype) @ head
+            gradient[chunk] = head.back(slope.mul_(weight), kept)
         ctx.save_for_backward(gradient)
         return total
 
@@ -47,15 +93,17 @@ def weighted_nll(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         batch: As `packing.lay_out` returns it.
     """
     language_model = model.get_base_model()
+    seen, places = batch["attention_mask"], batch["position_ids"]
+    # A query sees its own row alone, whose positions go on without a gap: their difference is the distance.
+    mask = sight(language_model.config).mask(
+        seen, lambda window: seen & (places[:, None, :, None] - places[:, None, None, :] < window)
+    )
     output = language_model.get_decoder()(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        position_ids=batch["position_ids"],
-        use_cache=False,
+        input_ids=batch["input_ids"], attention_mask=mask, position_ids=places, use_cache=False
     )
     hidden = output.last_hidden_state.flatten(0, 1).index_select(0, batch["positions"])
-    head = language_model.get_output_embeddings()
-    loss: torch.Tensor = _WeightedNLL.apply(hidden, head.weight, batch["targets"], batch["weights"])  # type: ignore[no-untyped-call]
+    head = Head.of(language_model)
+    loss: torch.Tensor = _WeightedNLL.apply(hidden, head, batch["targets"], batch["weights"])  # type: ignore[no-untyped-call]
     return loss
 
 

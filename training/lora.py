@@ -10,20 +10,21 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import Linear
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
+from quintet.models.errors import ModelError
+from quintet.models.masks import sight
 from quintet.training import attention
 from quintet.training.errors import TrainError
 from quintet.training.registry import CONFIG, WEIGHTS
 from quintet.training.settings import TrainingSettings
 
 ADAPTER = "default"
-
-_LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config keys of models whose logits are more than the head's product, which `likelihood` computes alone."""
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -90,22 +91,7 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
     Raises:
         TrainError: The model or the adapter cannot be read, or the adapter has another shape than the settings.
     """
-    dtype = getattr(torch, settings.dtype)
-    try:
-        attention.register()
-        base = AutoModelForCausalLM.from_pretrained(
-            model, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{model} is no readable model folder: {_first_line(error)}") from None
-    kinds = set(getattr(base.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if kinds:
-        raise TrainError(f"{model} has layers of kind {', '.join(sorted(kinds))}: only attention can share a prompt")
-    text = base.config.get_text_config()
-    scaled = [name for name in _LOGIT_CHANGES if getattr(text, name, None) not in {None, 1}]
-    head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
-    if scaled or getattr(head, "bias", None) is not None:
-        raise TrainError(f"{model} changes its logits after the head ({', '.join(scaled) or 'bias'}): not supported")
+    base = _base(model, getattr(torch, settings.dtype))
     if start is None:
         targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
         config = LoraConfig(
@@ -113,10 +99,14 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
             lora_alpha=settings.alpha,
             lora_dropout=settings.dropout,
             target_modules=targets,
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.modules()),
             task_type="CAUSAL_LM",
         )
         _use_training_layers(config)
-        return get_peft_model(base, config)
+        try:
+            return _served(get_peft_model(base, config), model)
+        except ValueError as error:
+            raise TrainError(f"{model} takes no adapter on {settings.targets!r}: {_first_line(error)}") from None
     config = LoraConfig.from_pretrained(str(start))
     if (config.r, config.lora_alpha) != (settings.rank, settings.alpha):
         raise TrainError(
@@ -126,9 +116,51 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
     config.lora_dropout = settings.dropout
     _use_training_layers(config)
     try:
-        return PeftModel.from_pretrained(base, str(start), is_trainable=True, config=config)
+        return _served(PeftModel.from_pretrained(base, str(start), is_trainable=True, config=config), model)
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainError(f"{start} is no adapter of {model}: {_first_line(error)}") from None
+
+
+def _base(model: Path, dtype: torch.dtype) -> Any:
+    """The frozen model, with attention that takes lanes and no dropout but the adapter's."""
+    attention.register()
+    try:
+        config = AutoConfig.from_pretrained(model, local_files_only=True)
+        text = config.get_text_config()
+        # The recipe's dropout is the adapter's alone: GPT-2's config would drop a tenth of everything besides.
+        for key in [key for key in vars(text) if "dropout" in key or key.endswith("pdrop")]:
+            if isinstance(getattr(text, key), float):
+                setattr(text, key, 0.0)
+        sight(config)
+        return AutoModelForCausalLM.from_pretrained(
+            model, config=config, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True
+        )
+    except ModelError as error:
+        raise TrainError(f"{model}: {error}") from None
+    except KeyError as error:
+        if error.args != (attention.NAME,):
+            raise
+        raise TrainError(f"{model}: attention of models of type {config.model_type!r} cannot be exchanged") from None
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{model} is no model folder that can be trained: {_first_line(error)}") from None
+
+
+def _served(model: PeftModel, folder: Path) -> PeftModel:
+    """The model, if what is adapted is what `likelihood` computes with and what the engine can fold.
+
+    Raises:
+        TrainError: Its output head is adapted, or weights that are no linear layer's, as PEFT does with experts.
+    """
+    base: Any = model.get_base_model()
+    if isinstance(base.get_output_embeddings(), BaseTunerLayer):
+        raise TrainError(f"{folder}: the output head cannot be trained; leave it out of training.targets")
+    config: Any = model.peft_config[ADAPTER]
+    if others := config.target_parameters:
+        raise TrainError(
+            f"{folder} has weights outside of linear layers ({', '.join(sorted(others))}), which cannot be served with "
+            "an adapter; name linear layers in training.targets, such as q_proj, k_proj, v_proj, o_proj"
+        )
+    return model
 
 
 def save(model: PeftModel, folder: Path, name: str) -> None:

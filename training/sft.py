@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from quintet.models import prompts
 from quintet.records import Message, Row
 from quintet.training.likelihood import weighted_nll
 from quintet.training.objective import Batch, Example, Objective, Segment
@@ -26,12 +27,12 @@ class RejectionSampling(Objective):
 
     def examples(self, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
         """One example for each distinct prompt, with all its rows; rows that are too long are left out."""
-        prompts: dict[tuple[int, ...], list[Segment]] = {}
+        found: dict[tuple[int, ...], list[Segment]] = {}
         for row in sorted(rows, key=lambda row: row.id):
             prompt, completion = render(row.prompt, tokenizer), completion_tokens(row, tokenizer)
             if len(prompt) + len(completion) <= self.settings.max_row_tokens:
-                prompts.setdefault(prompt, []).append(Segment(completion, row.weight))
-        return [Example(prompt, tuple(segments)) for prompt, segments in prompts.items()]
+                found.setdefault(prompt, []).append(Segment(completion, row.weight))
+        return [Example(prompt, tuple(segments)) for prompt, segments in found.items()]
 
     def collate(self, examples: Sequence[Example]) -> list[Batch]:
         """Packed batches whose weights are divided by the step's number of completion tokens."""
@@ -45,13 +46,18 @@ class RejectionSampling(Objective):
 
 
 def render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Token ids of a conversation under the model's chat template, up to where its reply begins."""
-    chat = [message.model_dump() for message in messages]
-    return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+    """Token ids of a conversation up to where its reply begins, as the engine asks it."""
+    return tuple(prompts.render(tokenizer, messages))
 
 
 def completion_tokens(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The row's own token ids; where it has none, its text's, with the end of the turn."""
-    if row.tokens:
-        return row.tokens
-    return (*tokenizer.encode(row.completion, add_special_tokens=False), tokenizer.eos_token_id)
+    """The row's own token ids, or its text's; they end with the end of the turn, as the chat template writes it.
+
+    Tokens that a model ended otherwise (its tokenizer's end of text, or a schema that was complete) are given that end,
+    so that what is learnt is what the template expects.
+    """
+    end = prompts.end_of_turn(tokenizer)
+    tokens = row.tokens or tuple(tokenizer.encode(row.completion, add_special_tokens=False))
+    if end is None or tokens[-1:] == (end,):
+        return tokens
+    return (*(tokens[:-1] if tokens[-1:] == (tokenizer.eos_token_id,) else tokens), end)

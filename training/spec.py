@@ -29,6 +29,8 @@ class TrainSpec(Part):
     """What the base model is called in the adapter's config, where a path of this machine has no business."""
     revision: str = ""
     """SHA-256 of the base weights, where the caller knows it."""
+    chat_template: str = ""
+    """Text of a chat template that replaces the model's own; the one that rows were asked under."""
     start: Path | None = None
     """Folder of the adapter to continue from; `None`: a new one."""
     start_weights: str = ""
@@ -47,6 +49,8 @@ class TrainSpec(Part):
         body: dict[str, Any] = self.model_dump(
             mode="json", include={"name", "revision", "start_weights", "seed", "probe"}
         )
+        if self.chat_template:
+            body["chat_template"] = self.chat_template
         body |= {"format": FORMAT, "settings": self.settings.recipe(), "rows": sorted(row.id for row in self.rows)}
         return digest(body)
 

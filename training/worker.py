@@ -12,13 +12,15 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from quintet.models.errors import ModelError
+from quintet.models.prompts import load_tokenizer, render
 from quintet.training.errors import TrainError
 from quintet.training.parent import die_with_parent
 from quintet.training.registry import MANIFEST, WEIGHTS, aside_of, file_hash, read_adapter
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
+    from quintet.training.objective import Example
     from quintet.training.settings import TrainingSettings
 
 Tell = Callable[[str, Any], None]
@@ -46,7 +49,7 @@ def main() -> int:
     try:
         spec = TrainSpec.model_validate_json(arguments.spec.read_bytes())
         tell("done", make(spec, lambda progress: tell("progress", progress), begun))
-    except (TrainError, OSError, MemoryError, ValidationError) as error:
+    except (TrainError, ModelError, OSError, MemoryError, ValidationError) as error:
         tell("failed", " ".join(str(error).split()) or type(error).__name__)
         return 1
     return 0
@@ -65,18 +68,18 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
         OSError: It cannot be written.
     """
     import torch
-    from transformers import AutoTokenizer
 
     from quintet.training import lora
     from quintet.training.fit import fit, plan
     from quintet.training.likelihood import token_logprobs
     from quintet.training.objective import load_objective
+    from quintet.training.trial import try_out
 
     _use_threads(spec.settings)
     if spec.start is not None and (found := read_adapter(spec.start).weights) != spec.start_weights:
         raise TrainError(f"{spec.start} has weights {found[:12]}…, the spec says {spec.start_weights[:12]}…")
     objective = load_objective(spec.settings)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(spec.model, local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = load_tokenizer(spec.model, spec.name, spec.chat_template)
     examples = objective.examples(spec.rows, tokenizer)
     rows = sum(len(example.segments) for example in examples)
     if not examples:
@@ -86,7 +89,9 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
 
     torch.manual_seed(spec.seed)
     model: PeftModel = lora.load(spec.model, spec.start, spec.settings)
-    probe = _probe_tokens(spec, tokenizer)
+    probe = render(tokenizer, spec.probe, reply=False)
+    _fits(model, examples)
+    try_out(model, probe)
     model.eval()
     before = token_logprobs(model, probe)
     fitting = time.monotonic()
@@ -150,9 +155,19 @@ def _write(model: PeftModel, spec: TrainSpec, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _probe_tokens(spec: TrainSpec, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    chat = [message.model_dump() for message in spec.probe]
-    return list(tokenizer.apply_chat_template(chat, return_dict=False))
+def _fits(model: PeftModel, examples: Sequence[Example]) -> None:
+    """Learned positions end with the model's context, and their lookup would fail somewhere in the middle.
+
+    Raises:
+        TrainError: A row is longer than that.
+    """
+    base: Any = model.get_base_model()
+    limit = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(example.prompt) + len(segment.tokens) for example in examples for segment in example.segments)
+    if limit and longest > limit:
+        raise TrainError(
+            f"a row has {longest} tokens, the model's context holds {limit}: set training.max_row_tokens = {limit}"
+        )
 
 
 def _use_threads(settings: TrainingSettings) -> None:
