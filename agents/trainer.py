@@ -52,7 +52,7 @@ class Trainer(RoundRole):
                 seed=int(digest((table.seed, "train", round.number))[:8], 16),
                 out=table.registry.path(plan.id),
             ),
-            lambda progress: table.progress({"stage": "train", **progress.model_dump()}),
+            lambda progress: table.progress({"event": "step", "stage": "train", **progress.model_dump()}),
         )
         return [plan.with_(weights=result.weights, metrics=result.metrics)]
 

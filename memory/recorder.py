@@ -12,7 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from quintet.memory.ledger import RunLedger
-from quintet.records import BASE, Call, Completion, Message, digest
+from quintet.models.errors import SpentError
+from quintet.records import Call, Completion, Message, digest
 
 _REPORTED = ("tokens", "logprobs", "behaviour_logprobs", "finish")
 
@@ -67,6 +68,10 @@ class Recorder(AsyncCallbackHandler):
         Raises:
             LedgerError: The ledger cannot be written.
         """
+        if isinstance(error, SpentError):
+            # It was not asked: the same request is asked when the run goes on.
+            self._asked.pop(run_id, None)
+            return
         self._record(run_id, LLMResult(generations=[]), " ".join(f"{type(error).__name__}: {error}".split()))
 
     def _record(self, run_id: UUID, response: LLMResult, error: str | None) -> None:
@@ -75,7 +80,8 @@ class Recorder(AsyncCallbackHandler):
             return
         output, metadata = response.llm_output or {}, asked.metadata
         replies = [g for batch in response.generations for g in batch if isinstance(g, Generation)]
-        completions = tuple(_completion(reply) for reply in replies)
+        completions = tuple(completion(reply) for reply in replies)
+        told = any(reply.tokens for reply in completions)
         who = {name: metadata.get(name) for name in ("role", "round", "task", "turn")}
         model = str(output.get("model") or output.get("model_name") or _model(asked))
         asked_for = {"model": model, "messages": [dict(m) for m in asked.messages], "options": asked.options, **who}
@@ -91,16 +97,15 @@ class Recorder(AsyncCallbackHandler):
             task=who["task"],
             turn=who["turn"] or 0,
             model=model,
-            adapter=output.get("adapter", asked.options.get("adapter", BASE)),
+            adapter=output.get("adapter", asked.options.get("adapter")),
             messages=asked.messages,
             options=_plain(output["options"]) if "options" in output else asked.options,
             completions=completions,
             prompt_tokens=output.get("prompt_tokens") or _usage(replies, "input_tokens", output, "prompt_tokens"),
+            reported_tokens=0 if told else _usage(replies, "output_tokens", output, "completion_tokens"),
             error=error,
         )
-        reported = 0 if call.completion_tokens else _usage(replies, "output_tokens", output, "completion_tokens")
-        used = call.prompt_tokens + call.completion_tokens + reported
-        self.ledger.add(call, seconds=time.monotonic() - asked.started, tokens=used)
+        self.ledger.add(call, seconds=time.monotonic() - asked.started)
 
 
 def _message(message: BaseMessage) -> Message:
@@ -108,9 +113,12 @@ def _message(message: BaseMessage) -> Message:
     return Message(role=role, content=message.text)
 
 
-def _completion(reply: Generation) -> Completion:
+def completion(reply: Generation) -> Completion:
+    """A reply as a record, with what its model tells of it."""
     info = reply.generation_info or {}
-    known = {name: info[name] for name in _REPORTED if info.get(name) is not None}
+    # Without tokens, `logprobs` is something else: OpenAI's clients put a table there.
+    names = _REPORTED if info.get("tokens") is not None else ("finish",)
+    known = {name: info[name] for name in names if info.get(name) is not None}
     if "finish" not in known:
         known["finish"] = "length" if info.get("finish_reason") in ("length", "max_tokens") else "stop"
     return Completion(text=reply.text, **known)
