@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from quintet import __version__
+from quintet.cli.completion import completion
 from quintet.cli.memory import memory
 from quintet.cli.models import adapters, chat, eval, solve
 from quintet.cli.new import new
-from quintet.cli.runs import lineage, resume, run, runs, show
+from quintet.cli.runs import export, lineage, resume, run, runs, show
 from quintet.cli.table import doctor, roles, tasks
 
 
@@ -18,5 +19,9 @@ def main() -> None:
     """Language models that improve themselves, and can prove it."""
 
 
-for command in (run, resume, runs, show, lineage, eval, solve, chat, adapters, memory, roles, tasks, new, doctor):
+for command in (
+    *(run, resume, runs, show, lineage, export),
+    *(eval, solve, chat, adapters, memory),
+    *(roles, tasks, new, doctor, completion),
+):
     main.add_command(command)

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quintet.cli.completion import plugged, runs_named
 from quintet.cli.frame import guarded, json_option, out, show_table, workspace_option
 
 if TYPE_CHECKING:
     from quintet.records import Message
 
-run_option = click.option("--run", help="Whose model, adapters and memory (default: the newest run).")
+run_option = click.option(
+    "--run", shell_complete=runs_named, help="Whose model, adapters and memory (default: the newest run)."
+)
 adapter_option = click.option(
     "--adapter", "adapters", multiple=True, metavar="ID|base", help="Adapter (default: the incumbent); may be repeated."
 )
 model_option = click.option("--model", metavar="NAME", help="A model as it is, instead of a run's.")
-strategy_option = click.option("--strategy", default="greedy", show_default=True, help="Refinement strategy.")
+strategy = plugged("quintet.strategies")
+strategy_option = click.option("--strategy", type=strategy, default="greedy", show_default=True, help="How to answer.")
 samples_option = click.option(
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Replies of a strategy that takes several."
 )
@@ -27,7 +31,7 @@ samples_option = click.option(
 @click.command()
 @click.option("--suite", required=True, type=click.Choice(["steer", "gate", "retention", "final"]), help="Which suite.")
 @adapter_option
-@click.option("--strategy", "named", multiple=True, metavar="NAME", help="Strategy (default: greedy); may be repeated.")
+@click.option("--strategy", "named", multiple=True, type=strategy, help="Strategy (default: greedy); may be repeated.")
 @samples_option
 @run_option
 @click.option("--round", "number", type=click.IntRange(1), default=1, show_default=True, help="Round, for the gate.")

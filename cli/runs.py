@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quintet.cli.completion import runs_named
 from quintet.cli.frame import STOPPED, guarded, json_option, out, show_table, workspace_option
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=runs_named)
 @click.option("--rounds", type=click.IntRange(1), help="Rounds wanted in all; more than before adds rounds.")
 @click.option("--tokens", type=click.IntRange(0), help="Another budget of tokens, over the whole run; 0 is no limit.")
 @click.option("--seconds", type=click.FloatRange(0), help="Another budget of seconds, over the whole run; 0: no limit.")
@@ -65,6 +66,7 @@ def resume(
 
 
 def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
+    from quintet.graph.hints import hints
     from quintet.graph.watching import Watcher
 
     try:
@@ -88,7 +90,8 @@ def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
         out(result.model_dump(mode="json"))
     else:
         click.echo(result.table())
-        click.echo(f"more: quintet show {result.run} · quintet lineage ID · quintet adapters", err=True)
+        for hint in hints(result, loop.workspace):
+            click.echo(hint, err=True)
 
 
 @click.command()
@@ -111,7 +114,7 @@ def runs(workspace: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=runs_named)
 @workspace_option
 @json_option
 @guarded
@@ -146,3 +149,23 @@ def lineage(id: str, workspace: Path, as_json: bool) -> None:
         out(found.model_dump(mode="json"))
     else:
         click.echo(family_tree(found))
+
+
+@click.command()
+@click.argument("run", shell_complete=runs_named)
+@click.argument("form", type=click.Choice(["jsonl"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@workspace_option
+@json_option
+@guarded
+def export(run: str, form: str, file: Path, workspace: Path, as_json: bool) -> None:
+    """Write RUN to FILE (`-`: standard output): its training rows as JSON lines, as TRL reads them."""
+    from quintet.graph.exporting import export_rows
+
+    if as_json and str(file) == "-":
+        raise click.UsageError("--json and - both want standard output: name a file")
+    rows = export_rows(workspace, run, file)
+    if as_json:
+        out({"run": run, "form": form, "file": str(file), "rows": rows})
+    else:
+        click.echo(f"{rows} rows in {file}", err=True)

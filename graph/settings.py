@@ -23,7 +23,7 @@ from quintet.tasks.settings import TaskSettings
 from quintet.training.settings import TrainingSettings
 
 PREFIX = "QUINTET_"
-NOT_SETTINGS = {"QUINTET_WORKSPACE", "QUINTET_CACHE"}
+NOT_SETTINGS = {"QUINTET_WORKSPACE", "QUINTET_CACHE", "QUINTET_CHROMA_TOKEN", "QUINTET_CONFIG"}
 """Variables of the environment that begin like settings and are none."""
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 HELD = 20_000
 """Vectors kept in memory, 1.5 KB each."""
+
+
+class Embeds(Protocol):
+    """What turns texts into unit vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the vectors."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, of shape (texts, dimensions)."""
 
 
 def embedder_folder(folder: str | Path = "") -> Path:

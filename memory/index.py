@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quintet.memory.embedder import Embedder, embedder_folder
+from quintet.memory.chroma import store
+from quintet.memory.embedder import Embedder, Embeds, embedder_folder
+from quintet.memory.entries import POOLS, Entry
 from quintet.memory.errors import IndexDamaged, LedgerError
+from quintet.memory.queries import Hit, Query, Whole, by_distance, cosine
 from quintet.memory.settings import MemorySettings
-from quintet.records import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Entry", "Hit", "Index", "Query", "cosine", "embedder_folder"]
+__all__ = ["Index", "embedder_folder"]
 
-COLLECTION = "memory"
+VERSION = "2"
+"""Of what is kept beside a vector; collections of another version are made anew."""
+
 HNSW = {"space": "cosine", "ef_construction": 200, "ef_search": 200, "max_neighbors": 32, "num_threads": 1}
 """A wide search, so that the approximate candidates seldom miss one; one thread, so that the graph is repeatable."""
 
@@ -32,144 +36,167 @@ AT_ONCE = 64
 """Texts looked up at once: a candidate's vector of Python floats takes 12 KB, and a text has 32 candidates or more."""
 
 
-class Entry(Part):
-    """A memory as the index keeps it."""
-
-    id: str
-    """The record's id."""
-    text: str
-    kind: str
-    family: str
-    level: int
-    round: int
-    """The round it was made in; -1 for what was there before the first, such as evaluation items."""
-    task: str
-    split: str
-
-
-class Hit(Part):
-    """A memory near a query."""
-
-    id: str
-    distance: float
-    """Cosine distance, rounded to six decimals: 0 (same) to 2."""
-
-
-class Query(Part):
-    """What to look for beside the text."""
-
-    run: str
-    kind: str
-    before: int
-    """Only entries of earlier rounds."""
-    count: int
-    family: str | None = None
-    split: str | None = None
-
-
 class Index:
-    """One Chroma collection a workspace. Not for concurrent use: `Memory` calls it from one thread."""
+    """A Chroma collection for each pool of each run. Not for concurrent use: `Memory` calls it from one thread.
 
-    def __init__(self, folder: str | Path, settings: MemorySettings | None = None) -> None:
+    Chroma evaluates a condition by listing all entries that meet it (100,000 take it 0.2 s), but searches a collection
+    without conditions in milliseconds; so what every query asks for, run and pool, is a collection of its own.
+
+    Args:
+        folder: Where the collections lie, unless the settings name a server.
+        settings: Server, embedder and search width.
+        embedder: What makes the vectors, instead of the settings' embedder.
+    """
+
+    def __init__(
+        self, folder: str | Path, settings: MemorySettings | None = None, embedder: Embeds | None = None
+    ) -> None:
         settings = settings or MemorySettings()
-        self.folder, self._oversample = Path(folder), settings.oversample
-        self.embedder = Embedder(settings.embedder, settings.embed_batch)
+        self.store, self._oversample = store(Path(folder), settings.index), settings.oversample
+        self.embedder: Embeds = embedder or Embedder(settings.embedder, settings.embed_batch)
         self._client: Any = None
-        self._collection: Any = None
+        self._collections: dict[tuple[str, str], Any] = {}
+        self._wholes: dict[tuple[str, str], Whole] = {}
+
+    @property
+    def place(self) -> str:
+        """Folder or URL."""
+        return self.store.place
 
     def close(self) -> None:
-        """Let go of the folder."""
-        client, self._client, self._collection = self._client, None, None
-        if client is not None:
+        """Let go of folder or server."""
+        opened, self._client = self._client is not None, None
+        self._collections.clear()
+        self._wholes.clear()
+        if opened:
             with self._guarded():
-                client.close()
+                self.store.close()
 
-    def clear(self) -> None:
-        """Forget all entries, of every run, and keep the folder.
+    def clear(self, run: str | None = None) -> None:
+        """Forget a run's entries, or all runs'.
 
         Raises:
             IndexDamaged: The index cannot be written.
         """
-        with self._guarded():
-            self._opened()
-            self._client.delete_collection(COLLECTION)
+        # Opened anew: what is open may be a folder that is there no more.
         self.close()
+        with self._guarded():
+            client = self._opened()
+            begin = f"{self.store.prefix}-" if run is None else self._name(run, "")
+            for collection in client.list_collections():
+                if collection.name.startswith(begin):
+                    client.delete_collection(collection.name)
 
     def delete(self) -> None:
-        """Delete the folder, damaged or not; the next use makes a new one.
+        """Delete the whole index, damaged or not; the next use makes a new one.
 
         Raises:
-            LedgerError: The folder cannot be deleted.
+            LedgerError: It cannot be deleted.
         """
         try:
             self.close()
         except IndexDamaged:
             logging.getLogger(__name__).debug("a damaged index did not close", exc_info=True)
-        try:
-            if self.folder.is_dir() and not self.folder.is_symlink():
-                shutil.rmtree(self.folder)
-            elif self.folder.exists():
-                self.folder.unlink()
-        except OSError as error:
-            raise LedgerError(f"index {self.folder} cannot be deleted: {error.strerror}", disk=True) from error
+        self.store.delete()
 
-    def add(self, run: str, entries: Sequence[Entry]) -> None:
+    def tidy(self) -> None:
+        """Delete what another version of this index left behind.
+
+        Raises:
+            IndexDamaged: The index cannot be written.
+        """
+        if self.store.exists():
+            with self._guarded():
+                for collection in self._opened().list_collections():
+                    of_ours = collection.name.startswith(self.store.prefix)
+                    if of_ours and (collection.metadata or {}).get("version") != VERSION:
+                        self._client.delete_collection(collection.name)
+
+    def add(self, run: str, entries: Sequence[Entry], vectors: NDArray[np.float32] | None = None) -> None:
         """Add entries, or replace those with the same id.
 
+        Args:
+            run: Whose.
+            entries: Which.
+            vectors: Of their texts, of shape (entries, dimensions), where they are known; else the texts are embedded.
+
         Raises:
             IndexDamaged: The index cannot be written.
-            LedgerError: The disk is full.
+            LedgerError: The disk is full, or the server is not there.
         """
-        for first in range(0, len(entries), PAGE):
-            page = entries[first : first + PAGE]
-            vectors = self.embedder.embed([entry.text for entry in page])
-            with self._guarded():
-                self._opened().upsert(
-                    ids=[f"{run}/{entry.id}" for entry in page],
-                    embeddings=vectors,
-                    metadatas=[{"run": run, **entry.model_dump(exclude={"id", "text"})} for entry in page],
-                )
+        self._wholes.clear()
+        for pool in POOLS:
+            places = [place for place, entry in enumerate(entries) if entry.pool == pool]
+            for first in range(0, len(places), PAGE):
+                some = places[first : first + PAGE]
+                page = [entries[place] for place in some]
+                known = self.embedder.embed([entry.text for entry in page]) if vectors is None else vectors[some]
+                with self._guarded():
+                    self._made(run, pool).upsert(
+                        ids=[entry.id for entry in page],
+                        embeddings=known,
+                        metadatas=[entry.model_dump(exclude={"id", "text", "kind", "split"}) for entry in page],
+                    )
 
-    def ids(self, run: str) -> set[str]:
-        """Ids of a run's entries.
+    def ids(self, run: str) -> dict[str, set[str]]:
+        """Ids of a run's entries by pool. Nothing is created by asking.
 
         Raises:
             IndexDamaged: The index cannot be read.
+            LedgerError: The server is not there.
         """
-        with self._guarded():
-            found = self._opened().get(where={"run": run}, include=[])["ids"]
-        return {key.rpartition("/")[2] for key in found}
+        found: dict[str, set[str]] = {pool: set() for pool in POOLS}
+        if self._client is not None or self.store.exists():
+            for pool in POOLS:
+                with self._guarded():
+                    collection = self._there(run, pool)
+                    found[pool] = set(collection.get(include=[])["ids"]) if collection else set()
+        return found
 
-    def remove(self, run: str, ids: Sequence[str]) -> None:
-        """Forget some of a run's entries.
+    def remove(self, run: str, ids: Mapping[str, Sequence[str]]) -> None:
+        """Forget some of a run's entries, by pool.
 
         Raises:
             IndexDamaged: The index cannot be written.
         """
-        for first in range(0, len(ids), PAGE):
-            with self._guarded():
-                self._opened().delete(ids=[f"{run}/{id}" for id in ids[first : first + PAGE]])
+        self._wholes.clear()
+        for pool, some in ids.items():
+            for first in range(0, len(some), PAGE):
+                with self._guarded():
+                    self._made(run, pool).delete(ids=list(some[first : first + PAGE]))
 
-    def holds(self, run: str, entries: Sequence[Entry]) -> bool:
+    def holds(self, run: str, entries: Sequence[Entry], crowded: Collection[str] = ()) -> bool:
         """Whether these entries' vectors are there and are found: a check for files that were lost or replaced.
 
+        Args:
+            run: Whose.
+            entries: Which.
+            crowded: Pools where not all are found; see `Query`.
+
         Raises:
             IndexDamaged: The index cannot be read.
         """
-        texts = {f"{run}/{entry.id}": entry.text for entry in entries}
-        if not texts:
-            return True
-        keys, vectors = list(texts), self.embedder.embed(list(texts.values()))
+        return all(
+            self._holds(run, pool, some, pool not in crowded)
+            for pool in POOLS
+            if (some := [one for one in entries if one.pool == pool])
+        )
+
+    def _holds(self, run: str, pool: str, entries: Sequence[Entry], findable: bool) -> bool:
+        texts = {entry.id: entry.text for entry in entries}
+        ids, vectors = list(texts), self.embedder.embed(list(texts.values()))
         with self._guarded():
-            got = self._opened().get(ids=keys, include=["embeddings"])
-            near = self._opened().query(
-                query_embeddings=vectors, n_results=1, where={"run": run}, include=["distances"]
-            )
+            collection = self._there(run, pool)
+            if collection is None:
+                return False
+            got = collection.get(ids=ids, include=["embeddings"])
+            near = collection.query(query_embeddings=vectors, n_results=1, include=["distances"])
         held = dict(zip(got["ids"], got["embeddings"], strict=True))
         same = all(
-            key in held and np.allclose(held[key], vector, atol=1e-3) for key, vector in zip(keys, vectors, strict=True)
+            id in held and np.allclose(held[id], vector, atol=1e-3) for id, vector in zip(ids, vectors, strict=True)
         )
-        return same and all(distances and distances[0] < 1e-3 for distances in near["distances"])
+        # One is enough: an approximate search may miss any.
+        return same and (not findable or any(some and some[0] < 1e-3 for some in near["distances"]))
 
     def query(self, texts: Sequence[str], query: Query, exclude: Sequence[frozenset[str]] = ()) -> list[list[Hit]]:
         """The nearest entries to each text, by exact distance and then id.
@@ -184,66 +211,126 @@ class Index:
 
         Raises:
             IndexDamaged: The index cannot be read.
+            LedgerError: The server is not there.
         """
-        found: list[list[Hit]] = [[] for _ in texts]
         vectors = self.embedder.embed(texts)
-        wanted, fetch = list(range(len(texts))), max(self._oversample, 4 * query.count)
+        by_pool = [self._query(vectors, pool, query, exclude) for pool in query.pools]
+        every = [[hit for hits in some for hit in hits] for some in zip(*by_pool, strict=True)]
+        return [sorted(hits, key=by_distance)[: query.count] for hits in every]
+
+    def _query(
+        self, vectors: NDArray[np.float32], pool: str, query: Query, exclude: Sequence[frozenset[str]]
+    ) -> list[list[Hit]]:
+        if pool in query.crowded:
+            return self._compared(vectors, pool, query, exclude)
+        found: list[list[Hit]] = [[] for _ in vectors]
+        wanted, fetch = list(range(len(vectors))), max(self._oversample, 4 * query.count)
         while wanted:
             short = []
-            for place, candidates in zip(wanted, self._in_parts(vectors[wanted], query, fetch), strict=True):
+            for place, candidates in zip(wanted, self._in_parts(vectors[wanted], pool, query, fetch), strict=True):
                 barred = exclude[place] if exclude else frozenset()
-                hits = [hit for hit, task in candidates if task not in barred][: query.count]
-                found[place] = hits
-                full = len(hits) == query.count and hits[-1].distance < candidates[-1][0].distance
+                hits = [hit for hit, task in candidates if task not in barred and hit.id not in query.without]
+                found[place] = hits[: query.count]
+                full = len(hits) >= query.count and found[place][-1].distance < candidates[-1][0].distance
                 if not full and len(candidates) == fetch:
                     short.append(place)
             wanted, fetch = short, fetch * 4
         return found
 
-    def _in_parts(self, vectors: NDArray[np.float32], query: Query, fetch: int) -> Iterator[list[tuple[Hit, str]]]:
+    def _compared(
+        self, vectors: NDArray[np.float32], pool: str, query: Query, exclude: Sequence[frozenset[str]]
+    ) -> list[list[Hit]]:
+        """The same by comparison with every entry."""
+        with self._guarded():
+            collection = self._there(query.run, pool)
+            whole = self._whole(query.run, pool, collection) if collection is not None and collection.count() else None
+        if whole is None:
+            return [[] for _ in vectors]
+        fitting, barred = whole.fitting(query), exclude or [frozenset()] * len(vectors)
+        return [whole.nearest(vector, fitting, query.count, some) for vector, some in zip(vectors, barred, strict=True)]
+
+    def _whole(self, run: str, pool: str, collection: Any) -> Whole:
+        held = self._wholes.get((run, pool))
+        if held is None or len(held) != collection.count():
+            ids = sorted(collection.get(include=[])["ids"])
+            vectors, about = list[Any](), list[Any]()
+            for first in range(0, len(ids), PAGE):
+                page = collection.get(ids=ids[first : first + PAGE], include=["embeddings", "metadatas"])
+                by_id = {id: place for place, id in enumerate(page["ids"])}
+                places = [by_id[id] for id in ids[first : first + PAGE]]
+                vectors.append(np.asarray(page["embeddings"], np.float32)[places])
+                about += [page["metadatas"][place] for place in places]
+            held = self._wholes[run, pool] = Whole(ids, np.concatenate(vectors), about)
+        return held
+
+    def _in_parts(
+        self, vectors: NDArray[np.float32], pool: str, query: Query, fetch: int
+    ) -> Iterator[list[tuple[Hit, str]]]:
         """Candidates of a few texts at a time: Chroma returns each one's vector as a list of Python floats."""
         for first in range(0, len(vectors), AT_ONCE):
-            yield from self._candidates(vectors[first : first + AT_ONCE], query, fetch)
+            yield from self._candidates(vectors[first : first + AT_ONCE], pool, query, fetch)
 
-    def _candidates(self, vectors: NDArray[np.float32], query: Query, fetch: int) -> Iterator[list[tuple[Hit, str]]]:
-        conditions: list[dict[str, Any]] = [
-            {"run": query.run},
-            {"kind": query.kind},
-            {"round": {"$lt": query.before}},
-            *({name: value} for name in ("family", "split") if (value := getattr(query, name)) is not None),
-        ]
+    def _candidates(
+        self, vectors: NDArray[np.float32], pool: str, query: Query, fetch: int
+    ) -> Iterator[list[tuple[Hit, str]]]:
+        included = ["embeddings", "metadatas"]
         with self._guarded():
-            got = self._opened().query(
-                query_embeddings=vectors,
-                n_results=fetch,
-                where={"$and": conditions},
-                include=["embeddings", "metadatas"],
-            )
-        for vector, keys, near, metadata in zip(vectors, got["ids"], got["embeddings"], got["metadatas"], strict=True):
-            distances = cosine(vector, np.asarray(near)).tolist() if keys else []
+            collection = self._there(query.run, pool)
+            if collection is not None:
+                got = collection.query(query_embeddings=vectors, n_results=fetch, where=query.where(), include=included)
+        if collection is None:
+            yield from ([] for _ in vectors)
+            return
+        for vector, ids, near, metadata in zip(vectors, got["ids"], got["embeddings"], got["metadatas"], strict=True):
+            distances = cosine(vector, np.asarray(near)).tolist() if ids else []
             hits = [
-                (Hit(id=key.rpartition("/")[2], distance=distance), str(about["task"]))
-                for key, distance, about in zip(keys, distances, metadata, strict=True)
+                (Hit(id=id, distance=distance), str(about["task"]))
+                for id, distance, about in zip(ids, distances, metadata, strict=True)
             ]
-            yield sorted(hits, key=lambda hit: (hit[0].distance, hit[0].id))
+            yield sorted(hits, key=lambda hit: by_distance(hit[0]))
 
     def _opened(self) -> Any:
-        if self._collection is None:
-            import chromadb
-            from chromadb.config import Settings
+        if self._client is None:
+            self._client = self.store.open()
+        self.store.check()
+        return self._client
 
-            self.folder.mkdir(parents=True, exist_ok=True)
-            settings = Settings(anonymized_telemetry=False)
-            self._client = chromadb.PersistentClient(str(self.folder), settings=settings)
-            about = {"embedder": self.embedder.fingerprint}
+    def _name(self, run: str, pool: str) -> str:
+        # Chroma admits few characters in a name; a run's may hold any.
+        return f"{self.store.prefix}-{hashlib.sha256(run.encode()).hexdigest()[:16]}-{pool}"
+
+    def _there(self, run: str, pool: str) -> Any:
+        """The collection, if it is there and its vectors are of this embedder."""
+        from chromadb.errors import NotFoundError
+
+        client = self._opened()
+        if (run, pool) not in self._collections:
+            try:
+                found = client.get_collection(self._name(run, pool), embedding_function=None)
+            except NotFoundError:
+                return None
+            if self._is_stale(found):
+                return None
+            self._collections[run, pool] = found
+        return self._collections[run, pool]
+
+    def _made(self, run: str, pool: str) -> Any:
+        """The collection, which is created where it is not there, and emptied where it is stale."""
+        client, name = self._opened(), self._name(run, pool)
+        if (run, pool) not in self._collections:
+            about = {"embedder": self.embedder.fingerprint, "version": VERSION, "run": run}
             chosen: dict[str, Any] = {"embedding_function": None, "configuration": {"hnsw": HNSW}, "metadata": about}
-            collection = self._client.get_or_create_collection(COLLECTION, **chosen)
-            if (collection.metadata or {}).get("embedder") != about["embedder"]:
-                # Vectors of another model mean nothing here.
-                self._client.delete_collection(COLLECTION)
-                collection = self._client.create_collection(COLLECTION, **chosen)
-            self._collection = collection
-        return self._collection
+            made = client.get_or_create_collection(name, **chosen)
+            if self._is_stale(made):
+                client.delete_collection(name)
+                made = client.get_or_create_collection(name, **chosen)
+            self._collections[run, pool] = made
+        return self._collections[run, pool]
+
+    def _is_stale(self, collection: Any) -> bool:
+        """Vectors of another model mean nothing here, nor does what another version wrote beside them."""
+        about = collection.metadata or {}
+        return about.get("embedder") != self.embedder.fingerprint or about.get("version") != VERSION
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -255,16 +342,4 @@ class Index:
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
-            line = f"index {self.folder}: {type(error).__name__}: {error}"
-            if any(sign in str(error) for sign in ("disk is full", "No space left", "Permission denied")):
-                raise LedgerError(line, disk=True) from error
-            raise IndexDamaged(line) from error
-
-
-def cosine(vector: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
-    """Cosine distances, rounded to six decimals, of a unit vector (d,) to unit vectors (n, d); shape (n,).
-
-    Each distance is summed on its own, so that it does not depend on which others it is computed with.
-    """
-    products = others.astype(np.float64) * vector.astype(np.float64)
-    return np.asarray([max(0.0, round(1.0 - float(np.sum(row)), 6)) for row in products])
+            raise self.store.blamed(error) from error

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,11 +19,14 @@ from quintet.memory.database import connect, reporting, shown
 from quintet.memory.errors import LedgerError
 from quintet.memory.events import PARSED_BYTES, Event, Parsed, RunInfo
 from quintet.memory.schema import events, links, runs
-from quintet.records import KINDS, Call, Record, Stage, digest
+from quintet.records import KINDS, Attempt, Call, Record, Stage, digest
 
 __all__ = ["Event", "Ledger", "RunInfo", "RunLedger"]
 
 R = TypeVar("R", bound=Record)
+
+AT_ONCE = 500
+"""Ids in one statement; a database admits only so many."""
 
 
 class Ledger:
@@ -206,6 +209,26 @@ class RunLedger:
             row = connection.execute(chosen).first()
         return self._parse(row) if row else None
 
+    def get_many(self, ids: Collection[str]) -> dict[str, Record]:
+        """The records with these ids, those there are, by id."""
+        held = {id: record for id in ids if (record := self.ledger._parsed.get((self.run, id))) is not None}
+        missing = [id for id in ids if id not in held]
+        for first in range(0, len(missing), AT_ONCE):
+            chosen = self._chosen().where(events.c.id.in_(missing[first : first + AT_ONCE]))
+            with self.ledger.reading() as connection:
+                held.update((row.id, self._parse(row)) for row in connection.execute(chosen).all())
+        return held
+
+    def attempt_adapters(self, ids: Collection[str]) -> dict[str, str]:
+        """By attempt, the adapter it was made under, empty where its model has none; the texts are not read."""
+        found, wanted = dict[str, str](), list(ids)
+        for first in range(0, len(wanted), AT_ONCE):
+            some = events.c.id.in_(wanted[first : first + AT_ONCE]) & (events.c.kind == Attempt.kind)
+            chosen = sa.select(events.c.id, events.c.adapter).where(events.c.run == self.run, some)
+            with self.ledger.reading() as connection:
+                found.update((id, adapter or "") for id, adapter in connection.execute(chosen))
+        return found
+
     def find(
         self,
         kind: type[R],
@@ -269,7 +292,10 @@ class RunLedger:
         return float(self._total(sa.func.sum(events.c.seconds), kind, round))
 
     def tokens(self, round: int | None = None, after: int = 0) -> int:
-        """Prompt and completion tokens of all calls, of one round or of all, of events with a `seq` above `after`."""
+        """Prompt and completion tokens of calls, of one round or of all, of events with a `seq` above `after`.
+
+        Round 0, which is what a user asked beside the run, is in none.
+        """
         return int(self._total(sa.func.sum(events.c.tokens), Call, round, after))
 
     def stage_seconds(self) -> dict[int, dict[str, float]]:
@@ -350,6 +376,8 @@ class RunLedger:
         chosen = sa.select(what).where(events.c.run == self.run, events.c.kind == kind.kind, events.c.seq > after)
         if round is not None:
             chosen = chosen.where(events.c.round == round)
+        elif kind is Call:
+            chosen = chosen.where(events.c.round > 0)
         with self.ledger.reading() as connection:
             return connection.execute(chosen).scalar() or 0
 

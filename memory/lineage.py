@@ -22,6 +22,7 @@ from quintet.records import (
     Recall,
     Record,
     Reply,
+    Retirement,
     Row,
     Selection,
     Stage,
@@ -146,6 +147,8 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
             return f"{record.role}: {record.verdict or ''} {record.error or record.content}"
         case Lesson():
             return record.text
+        case Retirement():
+            return f"{'retired' if record.retired else 'restored'}: {record.reason}"
         case Selection():
             return f"{'chosen' if record.chosen else 'left out'}: {record.reason}"
         case Row():

@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from quintet.memory.entries import HELD, Entry, Remembered
 from quintet.memory.errors import IndexDamaged, LedgerError
-from quintet.memory.index import Entry, Hit, Index, Query, cosine
+from quintet.memory.index import Index
+from quintet.memory.queries import Hit, Query, cosine
 from quintet.memory.settings import MemorySettings
-from quintet.records import Lesson, Proposal, Record, Row, Task
+from quintet.records import Record, Task
 
 if TYPE_CHECKING:
     from quintet.memory.ledger import RunLedger
@@ -19,21 +21,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
-BEFORE_ALL = -1
-"""The round of what was there before the first: evaluation items."""
-
 
 class Memory:
     """What one run remembers: its accepted tasks, its lessons and rows, and the items it is evaluated on.
 
     What is remembered follows from the ledger alone, and only records of earlier rounds come back, so a resumed node
-    recalls what it would have recalled unbroken. Evaluation items count for novelty and are never recalled.
+    recalls what it would have recalled unbroken. Evaluation items count for novelty and are never recalled; so do
+    retired memories, since a question that was asked stays asked, whatever became of what was learnt from it. What a
+    user retires beside a run is the one thing that takes effect at once.
     """
 
     def __init__(self, ledger: RunLedger, index: Index, settings: MemorySettings | None = None) -> None:
         self.ledger, self.index, self.settings = ledger, index, settings or MemorySettings()
-        self._seq = 0
-        self._known: set[str] = set()
+        self.remembered = Remembered(ledger)
         self._synced = False
         # Chroma and the embedder are used from one thread, one call at a time.
         self._thread = ThreadPoolExecutor(1, "memory")
@@ -63,7 +63,10 @@ class Memory:
         kind: type[R],
         *,
         before: int,
+        since: int | None = None,
         family: str | None = None,
+        levels: Collection[int] = (),
+        adapter: str | None = None,
         count: int | None = None,
         exclude: Collection[str] = (),
     ) -> list[tuple[R, float]]:
@@ -73,17 +76,28 @@ class Memory:
             query: A text.
             kind: `Task`, `Lesson` or `Row` (an exemplar, found by its task's question).
             before: Only what was made in rounds before this one.
+            since: Only what was made in this round or later.
             family: Only memories of tasks of this family.
+            levels: Only memories of tasks of these levels, if any are named.
+            adapter: Only memories made from attempts under this adapter, or `base`; no task is.
             count: How many at most; by default as the settings say.
             exclude: Ids of tasks that no memory may be about.
 
         Raises:
             LedgerError: Neither the index nor one made anew can be read.
         """
-        excludes = [exclude]
-        return (
-            await self.recall_many([query], kind, before=before, families=[family], count=count, excludes=excludes)
-        )[0]
+        found = await self.recall_many(
+            [query],
+            kind,
+            before=before,
+            since=since,
+            families=[family],
+            levels=levels,
+            adapter=adapter,
+            count=count,
+            excludes=[exclude],
+        )
+        return found[0]
 
     async def recall_many(
         self,
@@ -91,7 +105,10 @@ class Memory:
         kind: type[R],
         *,
         before: int,
+        since: int | None = None,
         families: Sequence[str | None] | None = None,
+        levels: Collection[int] = (),
+        adapter: str | None = None,
         count: int | None = None,
         excludes: Sequence[Collection[str]] | None = None,
     ) -> list[list[tuple[R, float]]]:
@@ -101,7 +118,10 @@ class Memory:
             queries: Texts.
             kind: As in `recall`.
             before: As in `recall`.
+            since: As in `recall`.
             families: One for each query.
+            levels: As in `recall`.
+            adapter: As in `recall`.
             count: As in `recall`.
             excludes: One collection of task ids for each query.
 
@@ -114,12 +134,20 @@ class Memory:
 
         def search() -> list[list[Hit]]:
             self.index.embedder.embed(queries)
+            asked = Query(
+                run=self.ledger.run,
+                pools=(kind.kind,),
+                before=before,
+                since=since,
+                levels=tuple(sorted(set(levels))),
+                adapter=adapter,
+                count=wanted,
+                without=self.remembered.retired(before),
+            )
             found: list[list[Hit]] = [[] for _ in queries]
             for family in dict.fromkeys(of):
                 places = [place for place, other in enumerate(of) if other == family]
-                about = Query(
-                    run=self.ledger.run, kind=kind.kind, before=before, count=wanted, family=family, split="train"
-                )
+                about = self._narrowed(asked.model_copy(update={"family": family}))
                 texts = [queries[place] for place in places]
                 hits = self.index.query(texts, about, [barred[place] for place in places])
                 for place, some in zip(places, hits, strict=True):
@@ -142,8 +170,9 @@ class Memory:
         Raises:
             LedgerError: Neither the index nor one made anew can be read.
         """
-        about = Query(run=self.ledger.run, kind=kind.kind, before=before, count=1)
-        found = await self._do(lambda: self.index.query(texts, about))
+        pools = (kind.kind, HELD) if kind is Task else (kind.kind,)
+        about = Query(run=self.ledger.run, pools=pools, before=before, count=1)
+        found = await self._do(lambda: self.index.query(texts, self._narrowed(about)))
         return [hits[0].distance if hits else 1.0 for hits in found]
 
     async def near_duplicates(self, texts: Sequence[str], threshold: float | None = None) -> list[int | None]:
@@ -186,16 +215,26 @@ class Memory:
         """
 
         def anew() -> int:
-            self.index.delete()
+            try:
+                # Not the folder itself, where that can be helped: others in this process may have it open.
+                self.index.clear()
+            except IndexDamaged:
+                self.index.delete()
             return self._sync()
 
         return await self._in_thread(anew)
 
-    async def stats(self) -> dict[str, int]:
-        """How many memories of each kind the run has."""
-        await self._do(lambda: None)
-        kinds = [id.partition("-")[0] for id in self._known]
-        return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    async def retire(self, ids: Collection[str], reason: str, round: int = 0) -> list[str]:
+        """Take memories out of recall; see `Remembered.retire`."""
+        return await self._in_thread(lambda: self.remembered.retire(ids, reason, round))
+
+    async def restore(self, ids: Collection[str], reason: str, round: int = 0) -> list[str]:
+        """Put memories back into recall; see `Remembered.restore`."""
+        return await self._in_thread(lambda: self.remembered.restore(ids, reason, round))
+
+    def made_under(self, adapters: Collection[str]) -> list[str]:
+        """What a rollback of these adapters retires; see `Remembered.made_under`. Only the ledger is asked."""
+        return self.remembered.made_under(adapters)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -216,20 +255,23 @@ class Memory:
     def _catch_up(self) -> None:
         if not self._synced:
             self._sync()
-        elif entries := self._gained():
+        elif entries := self.remembered.take():
+            # Until they are there, the index is behind.
+            self._synced = False
             self.index.add(self.ledger.run, entries)
+            self._synced = True
 
     def _sync(self) -> int:
-        self._seq, self._synced = 0, False
-        self._known.clear()
-        entries = self._gained()
+        run, entries = self.ledger.run, self._from_the_start()
         try:
-            held = self.index.ids(self.ledger.run)
-            missing = [entry for entry in entries if entry.id not in held]
-            self.index.add(self.ledger.run, missing)
-            self.index.remove(self.ledger.run, sorted(held - self._known))
-            if not self.index.holds(self.ledger.run, [*entries[:1], *entries[len(entries) // 2 :][:1], *entries[-1:]]):
-                raise IndexDamaged(f"index {self.index.folder} does not hold the vectors it lists")
+            self.index.tidy()
+            held = self.index.ids(run)
+            missing = [entry for entry in entries if entry.id not in held[entry.pool]]
+            self.index.add(run, missing)
+            strays = {pool: sorted(ids - self.remembered.pools[pool]) for pool, ids in held.items()}
+            self.index.remove(run, {pool: ids for pool, ids in strays.items() if ids})
+            if not self.index.holds(run, _sample(entries), self.remembered.crowded):
+                raise IndexDamaged(f"index {self.index.place} does not hold the vectors it lists")
             self._synced = True
             return len(missing)
         except IndexDamaged as error:
@@ -237,63 +279,35 @@ class Memory:
 
     def _rebuild(self, damage: IndexDamaged) -> int:
         logging.getLogger(__name__).warning("%s; it is made anew from the ledger", damage)
-        self._seq, self._synced = 0, False
-        self._known.clear()
-        entries = self._gained()
+        run, entries = self.ledger.run, self._from_the_start()
         try:
-            # Gentle first: where the folder is sound, others in this process may have it open.
-            self.index.clear()
-            self.index.add(self.ledger.run, entries)
+            # Gentle first: where only this run's part is damaged, the others' need no embedding again.
+            self.index.clear(run)
+            self.index.add(run, entries)
         except IndexDamaged:
             self.index.delete()
-            self.index.add(self.ledger.run, entries)
+            self.index.add(run, entries)
         self._synced = True
         return len(entries)
 
-    def _gained(self) -> list[Entry]:
-        """Entries for what the ledger holds beyond the last event seen."""
-        entries, newest = [], self.ledger.newest()
-        while events := self.ledger.events(self._seq, 5000, [Task, Proposal, Lesson, Row]):
-            for event in events:
-                entry = self._entry(event.record)
-                if entry is not None and entry.id not in self._known:
-                    self._known.add(entry.id)
-                    entries.append(entry)
-            self._seq = events[-1].seq
-        # Most events are no memories; without this, each recall would read past all of them again.
-        self._seq = max(self._seq, newest)
-        return entries
+    def _from_the_start(self) -> list[Entry]:
+        self._synced = False
+        self.remembered.forget()
+        return self.remembered.take()
 
-    def _entry(self, record: Record) -> Entry | None:
-        match record:
-            case Task() if record.split != "train":
-                return _entry(record, record, record.question, BEFORE_ALL)
-            case Proposal(task=str()) if record.accepted:
-                task = self._task(record)
-                return _entry(task, task, task.question, record.round)
-            case Lesson():
-                return _entry(record, self._task(record), record.text, record.round)
-            case Row():
-                task = self._task(record)
-                return _entry(record, task, task.question, record.round)
-            case _:
-                return None
-
-    def _task(self, record: Proposal | Lesson | Row) -> Task:
-        task = self.ledger.get(record.task or "")
-        if not isinstance(task, Task):
-            raise LedgerError(f"{record.id} is about {record.task}, which is not in the ledger of {self.ledger.run!r}")
-        return task
+    def _narrowed(self, query: Query) -> Query:
+        """The query without conditions that rule nothing out, which Chroma would take long to find."""
+        idle = dict[str, None]()
+        if query.family is not None and self.remembered.of_one_family(query.pools, query.family):
+            idle["family"] = None
+        if query.before is not None and query.before > self.remembered.newest(query.pools):
+            idle["before"] = None
+        return query.model_copy(update={**idle, "crowded": frozenset(self.remembered.crowded)})
 
 
-def _entry(record: Record, task: Task, text: str, round: int) -> Entry:
-    return Entry(
-        id=record.id,
-        text=text,
-        kind=record.kind,
-        family=task.family,
-        level=task.level,
-        round=round,
-        task=task.id,
-        split=task.split,
-    )
+def _sample(entries: Sequence[Entry]) -> list[Entry]:
+    """A few entries of each pool, by which lost or replaced files are noticed."""
+    pools: dict[str, list[Entry]] = {}
+    for entry in entries:
+        pools.setdefault(entry.pool, []).append(entry)
+    return [pool[place] for pool in pools.values() for place in {0, len(pool) // 2, len(pool) - 1}]

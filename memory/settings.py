@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from quintet.records import Part
 
@@ -18,6 +19,10 @@ class MemorySettings(Part):
     database: str = ""
     """Where the ledger is: a database URL (`postgresql+psycopg://…`, `sqlite:///…`), or empty for the workspace's
     own SQLite file, which needs no server."""
+    index: str = ""
+    """Where the similarity index is: `http://HOST:PORT` or `https://HOST:PORT` of a Chroma server, or empty for a
+    folder of the workspace, which needs no server. A token, if the server wants one, stands in the environment
+    variable `QUINTET_CHROMA_TOKEN`."""
     recall: int = Field(3, gt=0)
     """Memories that come back where the caller names no count; a small model's prompt has room for few."""
     max_distance: Distance = 0.8
@@ -32,3 +37,21 @@ class MemorySettings(Part):
     """Folder of a sentence-transformers model, or empty for the packaged all-MiniLM-L6-v2. Nothing is downloaded."""
     embed_batch: int = Field(4, gt=0)
     """Texts embedded at once; only texts of equal length share a batch, so more seldom helps on a CPU."""
+
+    @field_validator("index")
+    @classmethod
+    def _is_a_server(cls, url: str) -> str:
+        if not url:
+            return url
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(f"{url!r} is no server's address: http://HOST:PORT is wanted, or nothing for a folder")
+        if parts.username or parts.password:
+            raise ValueError("a URL that is on record holds no password: set QUINTET_CHROMA_TOKEN instead")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError(f"{url!r} goes on after the port: http://HOST:PORT is wanted")
+        return url.rstrip("/")

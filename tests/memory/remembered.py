@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quintet.records import BASE, Call, Completion, Lesson, Message, Proposal, Record, Row, Split, Task
+from quintet.records import BASE, Attempt, Call, Completion, Lesson, Message, Proposal, Record, Row, Split, Task
 
 
 def make_task(question: str, family: str = "sums", split: Split = "train", level: int = 0) -> Task:
@@ -46,9 +46,15 @@ def proposed(task: Task, round: int, accepted: bool = True) -> list[Record]:
     return [task, proposal]
 
 
-def learnt(task: Task, round: int, text: str = "Carry the one.") -> list[Record]:
+def made_attempt(task: Task, round: int, adapter: str = BASE) -> Attempt:
+    """An attempt under an adapter."""
+    said = {"text": "Answer: 1", "answer": "1", "strict_answer": "1"}
+    return Attempt(round=round, task=task.id, call=f"call-{task.id}", sample=0, turn=0, adapter=adapter, **said)
+
+
+def learnt(task: Task, round: int, text: str = "Carry the one.", attempt: str = "") -> list[Record]:
     """A lesson and a row about a task."""
-    made = {"round": round, "task": task.id, "attempt": f"attempt-{text}"}
+    made = {"round": round, "task": task.id, "attempt": attempt or f"attempt-{text}"}
     lesson = Lesson(**made, critique="critique-1", text=text)
     row = Row(**made, selection="selection-1", prompt=(Message(role="user", content="q"),), completion=text)
     return [lesson, row]

@@ -1,0 +1,67 @@
+"""A run's training rows as JSON lines, in the conversational format that TRL and others read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from quintet.graph.errors import LoopError
+from quintet.memory.workspace import Workspace
+from quintet.records import Adapter, Row, Task
+
+
+def export_rows(workspace: Path, run: str | None, out: Path) -> int:
+    """Write every training row of a run, an object a line: `prompt` and `completion` as messages, and where it is from.
+
+    The messages are what the model was trained on; ground truth is in none. `trained` names the adapters made of it.
+
+    Args:
+        workspace: Where the run lies.
+        run: The newest if `None`.
+        out: A file, replaced if it is there; `-` is standard output.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        LedgerError: There is no such run.
+        LoopError: The file cannot be written.
+    """
+    with Workspace.existing(workspace).ledger() as ledgers:
+        ledger = ledgers.run(run)
+        trained: dict[str, list[str]] = {}
+        for adapter in ledger.find(Adapter):
+            for id in adapter.rows:
+                trained.setdefault(id, []).append(adapter.id)
+        lines = []
+        for row in ledger.find(Row):
+            task = ledger.get(row.task)
+            about = {"family": task.family, "level": task.level} if isinstance(task, Task) else {}
+            lines.append(json.dumps({**_row(row), **about, "trained": trained.get(row.id, [])}, ensure_ascii=False))
+    text = "".join(f"{line}\n" for line in lines)
+    if str(out) == "-":
+        sys.stdout.write(text)
+        return len(lines)
+    aside = out.with_name(f".{out.name}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, out)
+    except OSError as error:
+        raise LoopError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return len(lines)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "prompt": [dict(message) for message in row.prompt],
+        "completion": [{"role": "assistant", "content": row.completion}],
+        "id": row.id,
+        "round": row.round,
+        "task": row.task,
+        "attempt": row.attempt,
+    }
