@@ -296,7 +296,7 @@ class RunLedger:
 
         Round 0, which is what a user asked beside the run, is in none.
         """
-        return int(self._total(sa.func.sum(events.c.tokens), Call, round, after))
+        return int(self._total(sa.func.sum(events.c.tokens), Call, round, after, least_round=1))
 
     def stage_seconds(self) -> dict[int, dict[str, float]]:
         """Seconds by round and stage."""
@@ -372,12 +372,19 @@ class RunLedger:
             line = f"record {id} of run {self.run!r} cannot be read{known or ': ' + str(error)}"
             raise LedgerError(line) from error
 
-    def _total(self, what: sa.ColumnElement[Any], kind: type[Record], round: int | None, after: int = 0) -> float:
+    def _total(
+        self,
+        what: sa.ColumnElement[Any],
+        kind: type[Record],
+        round: int | None,
+        after: int = 0,
+        least_round: int | None = None,
+    ) -> float:
         chosen = sa.select(what).where(events.c.run == self.run, events.c.kind == kind.kind, events.c.seq > after)
         if round is not None:
             chosen = chosen.where(events.c.round == round)
-        elif kind is Call:
-            chosen = chosen.where(events.c.round > 0)
+        elif least_round is not None:
+            chosen = chosen.where(events.c.round >= least_round)
         with self.ledger.reading() as connection:
             return connection.execute(chosen).scalar() or 0
 
