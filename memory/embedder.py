@@ -148,6 +148,7 @@ class Embedder:
         A model this small gains little from two, and where others compute too, their waiting for each other makes it
         twenty times slower.
         """
+        import torch  # noqa: F401 - the controller knows only libraries that are loaded when it is made
         from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
         return ThreadpoolController()

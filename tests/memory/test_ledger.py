@@ -415,7 +415,7 @@ def test_it_stays_fast_at_a_hundred_thousand_events(run: RunLedger):
     assert figures["a page of 1000 events, s"] < 0.1
     assert figures["prefix, s"] < 0.02
     assert figures["children, s"] < 0.01
-    assert run.tokens() == 80_000 * 8
+    assert run.tokens() == 80_000 * 8 * 49 // 50, "round 0 is beside the run"
 
 
 def test_a_curriculum_without_parents_has_none(run: RunLedger):
