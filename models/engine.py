@@ -95,7 +95,6 @@ class Engine:
         self,
         requests: Sequence[Request],
         progress: Callable[[Progress], None] | None = None,
-        deadline: float | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Reply]:
         """Answer requests, one adapter at a time.
@@ -105,9 +104,8 @@ class Engine:
         Args:
             requests: In any order; batches follow (adapter, key).
             progress: Told after each step how far generation has come.
-            deadline: Instant of `time.monotonic()` at which unfinished samples end with `finish="time"`; they end after
+            cancelled: Asked before each step; True ends unfinished samples with `finish="time"`, as do
                 `settings.call_seconds` in any case.
-            cancelled: Asked before each step; True ends generation as the deadline does.
 
         Returns:
             A reply for each request, in order. A request that cannot be answered gets a reply with an error.
@@ -118,7 +116,6 @@ class Engine:
         if self.settings.threads and torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         limit = time.monotonic() + self.settings.call_seconds
-        limit = limit if deadline is None else min(limit, deadline)
         samples: list[list[Sample]] = [[] for _ in requests]
         report = _Reporter(requests, progress, lambda: self._text(samples[0][0].tokens) if samples[0] else "")
         prompts: dict[str, list[tuple[str, int, Prompt]]] = {}

@@ -48,7 +48,6 @@ class Generator(Protocol):
         self,
         requests: Sequence[Request],
         progress: Callable[[Progress], None] | None = None,
-        deadline: float | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Reply]:
         """A reply for each request, in order."""
@@ -261,7 +260,7 @@ class Waves:
         report: Callable[[Progress], None] | None,
         cancelled: Callable[[], bool],
     ) -> list[Reply]:
-        return self.engine.generate(requests, report, None, cancelled)
+        return self.engine.generate(requests, report, cancelled)
 
     def _tell(self, wave: Wave) -> None:
         if self.on_wave is not None:

@@ -31,7 +31,6 @@ class Engine:
         self,
         requests: Sequence[Request],
         progress: Callable[[Progress], None] | None = None,
-        deadline: float | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Reply]:
         self.waves.append([self.key(request) for request in requests])
