@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Metric(ABC):
     """Scores a round's attempts, all at once."""
 
     name: ClassVar[str]
-    """By which settings choose it, and under which its scores are recorded."""
+    """As its entry point calls it: settings choose it, and its scores are recorded, under this name."""
 
     @abstractmethod
     async def score(self, candidates: Sequence[Candidate], table: Table) -> list[float]:
@@ -55,6 +56,8 @@ def load_metric(name: str) -> Metric:
     metric = found.found() if isinstance(found.found, type) else found.found
     if not isinstance(metric, Metric):
         raise AgentError(f"{found.source} is no Metric")
+    if metric.name != name:
+        raise AgentError(f"{found.source} calls itself {metric.name!r}: class and entry point need one name")
     return metric
 
 
@@ -63,12 +66,14 @@ async def scored(candidates: Sequence[Candidate], names: Sequence[str], table: T
 
     Raises:
         PluginError: There is no such metric.
-        AgentError: A metric returns another number of scores than it was given candidates.
+        AgentError: A metric returns another number of scores than it was given candidates, or one that is no number.
     """
     for name in names:
         found = await load_metric(name).score(candidates, table)
         if len(found) != len(candidates):
             raise AgentError(f"metric {name!r} gave {len(found)} scores for {len(candidates)} attempts")
+        if odd := [score for score in found if not math.isfinite(score)]:
+            raise AgentError(f"metric {name!r} gave {odd[0]}: a score is a finite number")
         for candidate, score in zip(candidates, found, strict=True):
             # Six decimals: enough to rank by, and alike wherever it is computed.
             candidate.scores[name] = round(float(score), 6)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from quintet.agents.errors import AgentError
 from quintet.agents.hearing import hear
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
-from quintet.agents.settings import AgentSettings
+from quintet.agents.settings import AgentSettings, JoinedSettings
 from quintet.agents.table import Episode, Round, Table
 from quintet.records import BASE, Attempt, Call, Critique, Record, Reply, Task
 
@@ -94,7 +96,7 @@ async def _rehearse(
 
         table = Table(
             seed=0,
-            settings=AgentSettings.model_validate({"roles": {role.name: settings}}),
+            settings=_settings(role, settings),
             training=TrainingSettings(),
             ledger=ledger,
             memory=memory,
@@ -121,6 +123,15 @@ async def _rehearse(
         records=tuple(records),
         prompts=tuple(call.messages[-1].content for call in calls),
     )
+
+
+def _settings(role: Role, given: dict[str, Any]) -> AgentSettings:
+    try:
+        return AgentSettings.model_validate({"roles": {role.name: given}})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"][1:])
+        raise AgentError(f"setting {key}: {first['msg']}; there are {', '.join(JoinedSettings.model_fields)}") from None
 
 
 def _scripted(says: list[str]) -> Any:

@@ -241,6 +241,9 @@ class Words(BaseModel):
 
     text: str = ""
 
+    def __str__(self) -> str:
+        return self.text or super().__str__()
+
 
 class EpisodeRole(Role):
     """A role that speaks in the conversation about one task."""
@@ -265,9 +268,15 @@ class RoundRole(Role):
 
 
 def verdict_of(said: BaseModel) -> Verdict | None:
-    """The verdict that a reply carries, if any."""
-    verdict = getattr(said, "verdict", None)
-    return verdict if verdict in get_args(Verdict) else None
+    """The verdict that a reply carries, if any.
+
+    Raises:
+        AgentError: It is none that routes.
+    """
+    verdict: Verdict | None = getattr(said, "verdict", None)
+    if verdict is not None and verdict not in get_args(Verdict):
+        raise AgentError(f"verdict {verdict!r} is none of {', '.join(get_args(Verdict))}")
+    return verdict
 
 
 def plugged_in() -> list[Role]:
@@ -366,10 +375,16 @@ def is_served(model: BaseChatModel) -> bool:
 
 @lru_cache(maxsize=64)
 def _template(words: str) -> Template:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, StrictUndefined, TemplateRuntimeError
 
     # Prompts are text, not HTML: nothing is to be escaped.
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
+    class Words(Environment):
+        def getattr(self, thing: Any, attribute: str) -> Any:
+            if attribute == "truth":
+                raise TemplateRuntimeError("the truth is for verifiers, and in no prompt")
+            return super().getattr(thing, attribute)
+
+    environment = Words(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(words)
 
 

@@ -128,7 +128,7 @@ class Strategy(ABC):
     """A way to answer a question; the same one answers many, at once."""
 
     name: ClassVar[str]
-    """By which it is chosen."""
+    """As its entry point calls it: it is chosen, and its evaluations are recorded, under this name."""
 
     def __init__(self, samples: int = 8) -> None:
         self.samples = samples
@@ -151,6 +151,8 @@ def strategies(names: Sequence[str], samples: int = 8) -> list[Strategy]:
         found = plugin(GROUP, name, "strategy")
         if not (isinstance(found.found, type) and issubclass(found.found, Strategy)):
             raise AgentError(f"{found.source} is no Strategy")
+        if found.found.name != name:
+            raise AgentError(f"{found.source} calls itself {found.found.name!r}: class and entry point need one name")
         made.append(found.found(samples))
     return made
 

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from quintet.cli.frame import guarded, json_option, out, show_table
 
+if TYPE_CHECKING:
+    from quintet.graph.joining import Joined
+
+config_argument = click.argument("config", required=False, type=click.Path(path_type=Path))
+
+
+def _joined(config: Path | None) -> Joined:
+    from quintet.graph.joining import joining
+    from quintet.graph.settings import Settings
+
+    return joining(Settings.load(config) if config else Settings())
+
 
 @click.command()
+@config_argument
 @json_option
 @guarded
-def roles(as_json: bool) -> None:
-    """Who sits at the table, in speaking order."""
+def roles(config: Path | None, as_json: bool) -> None:
+    """Who sits at the table, in speaking order; with those whom CONFIG lets join."""
     from quintet.agents.players import at_the_table
 
-    found = at_the_table()
+    found = at_the_table(_joined(config).roles)
     if as_json:
         out([seat.model_dump(mode="json") for seat in found])
         return
@@ -27,13 +42,15 @@ def roles(as_json: bool) -> None:
 
 
 @click.command()
+@config_argument
 @json_option
 @guarded
-def tasks(as_json: bool) -> None:
-    """What can be asked: the task families and their levels."""
+def tasks(config: Path | None, as_json: bool) -> None:
+    """What can be asked: the task families and their levels; with those of CONFIG, its data sets included."""
     from quintet.tasks.families import catalogue
 
-    found = catalogue()
+    joined = _joined(config)
+    found = catalogue(joined.tasks, joined.settings.tasks.datasets)
     if as_json:
         out([family.model_dump(mode="json") for family in found])
         return

@@ -178,7 +178,9 @@ def _watch_replies(
         errors = [reply.error for reply in replies if reply.role == role]
         lost = sum(error is not None for error in errors) / len(errors)
         values[f"lost_replies.{role}"] = lost
-        if len(errors) >= bounds.least and lost > bounds.errors:
+        # Once a round there is one reply, and it is enough of a sign.
+        enough = len(errors) >= bounds.least or all(reply.task is None for reply in replies if reply.role == role)
+        if enough and lost > bounds.errors:
             last = next(error for error in reversed(errors) if error is not None)
             alarms.append(f"lost_replies: {lost:.0%} of what {role} was to say was lost, last to: {last[:120]}")
 

@@ -15,8 +15,8 @@ from quintet.evaluation.gate import Comparison, compare
 from quintet.graph.adapters import known, standing
 from quintet.graph.errors import LoopError
 from quintet.graph.lifecycle import Context
-from quintet.graph.loop import Loop
 from quintet.graph.opening import opened
+from quintet.graph.settings import Settings
 from quintet.memory.workspace import Workspace
 from quintet.records import GREEDY, Adapter, Evaluation, Opening, Suite, Task
 
@@ -82,15 +82,17 @@ def compare_on(
 async def _compare(
     workspace: Path, run: str | None, suite: Suite, given: Sequence[str], ways: Sequence[Strategy], round: int
 ) -> Compared:
-    place, loop = Workspace.existing(workspace), Loop.resume(run, workspace)
+    place = Workspace.existing(workspace)
     with contextlib.ExitStack() as stack:
         ledgers = stack.enter_context(place.ledger())
-        ledger = ledgers.run(loop.run_name)
+        ledger = ledgers.run(run)
+        settings = Settings.of_run(ledger.info.settings)
         stack.enter_context(place.claim(ledger.run))
         adapters = [known(ledger, adapter) for adapter in given] or [standing(ledger).incumbent]
-        rounds = max(round, loop.settings.rounds)
+        rounds = max(round, settings.rounds)
         openings = max(1, len(ledger.find(Opening)))
-        async with opened(loop.settings, ledger, place, loop.roles, rounds=rounds, openings=openings) as context:
+        # Without the roles: an evaluation asks the solver's questions, and nobody speaks before or after.
+        async with opened(settings, ledger, place, (), rounds=rounds, openings=openings) as context:
             tasks = await _items(context, suite, round)
             if not tasks:
                 raise LoopError(f"run {ledger.run} has no {suite} suite: evaluation.{suite}_items is 0")
@@ -102,12 +104,12 @@ async def _compare(
                 for way in ways:
                     strategy = None if way.name == GREEDY else way
                     found.append(await context.judging.on(suite, adapter, tasks, BESIDE, strategy))
-    settings = loop.settings.evaluation
+    confidence = settings.evaluation.confidence
     return Compared(
         run=ledger.run,
         suite=suite,
-        scores={_label(evaluation): score(evaluation, settings.confidence) for evaluation in found},
-        comparison=compare(found[0], found[1], settings) if len(found) == 2 else None,
+        scores={_label(evaluation): score(evaluation, confidence) for evaluation in found},
+        comparison=compare(found[0], found[1], settings.evaluation) if len(found) == 2 else None,
     )
 
 

@@ -15,6 +15,7 @@ from quintet.tasks.family import TaskFamily
 class Joined:
     """Who joins."""
 
+    settings: Settings
     roles: list[Role] = field(default_factory=list)
     tasks: list[TaskFamily] = field(default_factory=list)
 
@@ -26,7 +27,7 @@ def joining(settings: Settings) -> Joined:
         PluginError: There is no such file or class.
         LoopError: It is neither a role nor a family.
     """
-    found = Joined()
+    found = Joined(settings)
     for given in settings.join:
         plugin = from_file(given, "join")
         kinds = (EpisodeRole, RoundRole, TaskFamily)

@@ -95,6 +95,8 @@ def _finished(spec: TrainSpec) -> TrainResult | None:
 async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], None] | None) -> TrainResult:
     command = [sys.executable, "-m", "quintet.training.worker", str(file), "--parent", str(os.getpid())]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | ENVIRONMENT
+    # An objective that a script brought along is found where the script found it.
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment,

@@ -22,7 +22,8 @@ from stub_endpoint import Answer, Stub, babbles, endpoint, says, sends, stalls
 from tiny import tiny_settings
 
 from quintet import Loop
-from quintet.agents.roles import EpisodeRole, load_role
+from quintet.agents.roles import EpisodeRole
+from quintet.graph.joining import joining
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
@@ -35,7 +36,7 @@ ADVICE = "Count the letters before you answer."
 
 
 def skeptic() -> EpisodeRole:
-    role = load_role(f"{ROOT / 'examples' / 'skeptic.py'}:Skeptic")
+    [role] = joining(Settings(join=(f"{ROOT / 'examples' / 'skeptic.py'}:Skeptic",))).roles
     assert isinstance(role, EpisodeRole)
     return role
 
