@@ -47,7 +47,7 @@ class Solver(EpisodeRole):
             recall, memories = await self._recall(episode, settings.exemplars, 0)
             history = [message for row in memories if isinstance(row, Row) for message in shown(self.table, row)]
         said = await self.call(episode, n=settings.samples, history=history, **self._first_words(episode.task))
-        attempts = self._attempts(episode, said, None)
+        attempts = await self._attempts(episode, said, None)
         return [*([recall] if recall else []), *attempts]
 
     async def _revise(self, episode: Episode, failed: Attempt) -> list[Record]:
@@ -65,14 +65,14 @@ class Solver(EpisodeRole):
             wrong = critique is None or not critique.correct
             words, heed = {"ask": "", "lessons": lessons, "wrong": wrong, "feedback": advice}, []
         said = await self.call(episode, about=failed.id, history=history, heed=heed, **words)
-        attempts = self._attempts(episode, said, failed.id)
+        attempts = await self._attempts(episode, said, failed.id)
         return [*([recall] if recall else []), *attempts]
 
-    def _attempts(self, episode: Episode, said: Answered, revises: str | None) -> list[Attempt]:
-        family = self.table.examiner.families[episode.task.family]
+    async def _attempts(self, episode: Episode, said: Answered, revises: str | None) -> list[Attempt]:
+        texts = [completion.text for completion in said.completions]
+        answers = await self.table.examiner.read(episode.task.family, texts)
         attempts = []
-        for completion, call, sample in zip(said.completions, said.calls, said.samples, strict=True):
-            found = family.extract(completion.text)
+        for completion, call, sample, found in zip(said.completions, said.calls, said.samples, answers, strict=True):
             attempts.append(
                 Attempt(
                     round=episode.round,

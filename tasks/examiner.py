@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from quintet.records import Part, Split, Task
 from quintet.tasks.errors import LevelError, LevelTooNarrow, TaskError, Ungrounded
 from quintet.tasks.families import load_families, nearest
-from quintet.tasks.family import Draft, TaskFamily
+from quintet.tasks.family import Draft, Extracted, TaskFamily
 from quintet.tasks.process import Worker, WorkerGone
 from quintet.tasks.settings import TaskSettings
 from quintet.tasks.splits import split_of
@@ -107,6 +107,15 @@ class Examiner:
         if len(content) > self.settings.text_characters:
             raise Ungrounded("malformed", f"longer than {self.settings.text_characters} characters")
         return await self._run(lambda stop: self._ground(family, content))
+
+    async def read(self, family: str, texts: Sequence[str]) -> list[Extracted]:
+        """The answers in each text, in order; none where the family's own code fails or takes too long.
+
+        Raises:
+            TaskError: There is no such family.
+        """
+        self._family(family)
+        return await self._run(lambda stop: [self._read(family, text) for text in texts if not stop()])
 
     async def judge(self, task: Task, texts: Sequence[str]) -> list[Judgement]:
         """A judgement of each text, in order; whatever goes wrong with one costs only that one.
@@ -214,6 +223,15 @@ class Examiner:
             raise Ungrounded(reply["reason"], reply.get("detail", ""))
         draft = Draft.model_validate(reply["draft"])
         return self._task(family, draft, draft.level)
+
+    def _read(self, family: str, text: str) -> Extracted:
+        request = {"do": "read", "family": family, "text": text[-self.settings.text_characters :]}
+        try:
+            reply = self._worker.call(request, self.settings.verify_seconds)
+        except WorkerGone:
+            # What the verifier makes of the text is on record with its reason; this is but the answer as read.
+            return Extracted(lenient=None, strict=None)
+        return Extracted(lenient=reply["lenient"], strict=reply["strict"])
 
     def _judge(self, task: Task, text: str) -> Judgement:
         request = {

@@ -59,6 +59,8 @@ def answer(families: Mapping[str, TaskFamily], request: Mapping[str, Any]) -> Re
             return draw(family, request)
         case "ground":
             return ground(family, request["content"])
+        case "read":
+            return read(family, request["text"])
         case _:
             return judge(family, request["truth"], request["text"])
 
@@ -115,6 +117,14 @@ def ground(family: TaskFamily, content: str) -> Reply:
         return {"reason": refusal.reason, "detail": refusal.detail}
     except Exception as error:
         return {"reason": "executor failed", "detail": _describe(error)}
+
+
+def read(family: TaskFamily, text: str) -> Reply:
+    """Both answers in a text; none where the family cannot read it."""
+    try:
+        return family.extract(text).model_dump()
+    except Exception as error:
+        return {"lenient": None, "strict": None, "error": _describe(error)}
 
 
 def judge(family: TaskFamily, truth: dict[str, Any], text: str) -> Reply:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from quintet.tasks.family import Draft, TaskFamily
+from quintet.tasks.family import Draft, Extracted, TaskFamily
 
 
 class Wish(BaseModel):
@@ -72,6 +72,19 @@ class Overflowing(TaskFamily):
 
     def score(self, truth: dict[str, Any], answer: str) -> float:
         return float(answer)
+
+
+class Unreadable(Hostile):
+    """Reads answers for ever, or not at all."""
+
+    name = "unreadable"
+
+    def extract(self, text: str) -> Extracted:
+        if "hang" in text:
+            time.sleep(60)
+        if "raise" in text:
+            raise ValueError("as told")
+        return super().extract(text)
 
 
 class Unpicklable(Hostile):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hostile import Hostile, Unpicklable  # type: ignore[import-not-found]
+from hostile import Hostile, Unpicklable, Unreadable  # type: ignore[import-not-found]
 
 from quintet.records import Task
 from quintet.tasks.errors import LevelError, LevelTooNarrow, TaskError, Ungrounded
@@ -248,3 +248,9 @@ def test_the_worker_imports_no_heavy_library() -> None:
         env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.stdout == "set()\n"
+
+
+async def test_reading_an_answer_has_a_time_limit_too() -> None:
+    with Examiner([Unreadable()], TaskSettings(verify_seconds=0.5)) as examiner:
+        found = await examiner.read("unreadable", ["Answer: 4", "hang", "raise", "Answer: 5"])
+    assert [one.lenient for one in found] == ["4", None, None, "5"]
