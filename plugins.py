@@ -80,7 +80,8 @@ def from_file(given: str, option: str) -> Plugin:
     if not path.stem.isidentifier():
         raise PluginError(f"{option} {given}: {path.name} cannot be imported; rename it to letters, digits and _")
     if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+        # Last, so that a file beside it stands in no library's way.
+        sys.path.append(str(path.parent))
     try:
         module = importlib.import_module(path.stem)
     except Exception as error:

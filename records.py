@@ -125,6 +125,13 @@ class Task(Record):
     split: Split = "train"
     """Who may see it."""
 
+    def blind(self) -> Self:
+        """The same task under the same id, without the truth: for whoever may not see it."""
+        known = self.id
+        copy = self.model_copy(update={"truth": {}})
+        copy.__dict__["id"] = known
+        return copy
+
 
 class Proposal(Record):
     """The proposer's suggestion of a task, drawn or invented, and what became of it."""

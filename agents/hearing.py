@@ -34,6 +34,8 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     except (LedgerError, SpentError, asyncio.CancelledError):
         raise
     except Exception as error:
+        if isinstance(error, BaseExceptionGroup) and error.subgroup((LedgerError, SpentError)):
+            raise
         stalled = isinstance(error, TimeoutError) and limit.expired()
         reason = f"stalled for more than {role.settings.seconds:g} s" if stalled else _first_line(error)
         if isinstance(role, RoundRole) and role.builtin:
@@ -60,8 +62,8 @@ def _records(role: Role, scene: Episode | Round, said: Said) -> list[Record]:
     if isinstance(said, str):
         said = Words(text=said)
     if isinstance(said, BaseModel) and not isinstance(said, Record):
-        scene.replies[role.name] = said
-        said = _reply(role, scene, said, None)
+        reply = _reply(role, scene, said, None)
+        scene.replies[role.name], said = said, reply
     records = [said] if isinstance(said, Record) else list(said) if isinstance(said, Iterable) else [said]
     for record in records:
         if not isinstance(record, Record):

@@ -38,7 +38,7 @@ def beside(roles: Sequence[Role]) -> tuple[dict[str, list[str]], dict[str, list[
         if role.name not in players:
             between.append(role)
             continue
-        first = next((place for place, one in enumerate(between) if one.before == role.name), len(between))
+        first = next((place for place, one in enumerate(between) if _leads(one, between, role.name)), len(between))
         if not player:
             first = 0
         following.setdefault(player, []).extend(one.name for one in between[:first])
@@ -46,6 +46,13 @@ def beside(roles: Sequence[Role]) -> tuple[dict[str, list[str]], dict[str, list[
         player, between = role.name, []
     following.setdefault(player, []).extend(one.name for one in between)
     return ahead, following
+
+
+def _leads(role: Role, others: Sequence[Role], player: str) -> bool:
+    """Whether a role sits before a player, or before one that does."""
+    if role.before == player:
+        return True
+    return any(_leads(other, others, player) for other in others if other.name == role.before)
 
 
 class Seat(BaseModel):

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 FAMILY = "chain_sum"
 
 
+class NothingLeftError(Exception):
+    """The scripted model has said all that it was given."""
+
+
 @dataclass(frozen=True)
 class Rehearsal:
     """What came of a rehearsal."""
@@ -115,7 +119,7 @@ async def _rehearse(
             memory.close()
         calls = ledger.find(Call)
     lost = [record.error for record in records if isinstance(record, Reply) and record.error]
-    if lost and "IndexError" in lost[0]:
+    if lost and "NothingLeftError" in lost[0]:
         raise AgentError(f"{role.name} asked its model more than {len(says)} times: give `says` as many replies")
     return Rehearsal(
         said=scene.replies.get(role.name),
@@ -147,6 +151,8 @@ def _scripted(says: list[str]) -> Any:
             return "scripted"
 
         def _generate(self, *_: Any, **__: Any) -> ChatResult:
+            if not says:
+                raise NothingLeftError
             return ChatResult(generations=[ChatGeneration(message=AIMessage(says.pop(0)))])
 
     return Scripted()

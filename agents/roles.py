@@ -6,7 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
@@ -20,7 +20,7 @@ from quintet.memory.errors import LedgerError
 from quintet.models.errors import SpentError
 from quintet.models.providers import Asking, asking
 from quintet.plugins import Plugin, plugins
-from quintet.records import Completion, Message, Record, Reply, Verdict, digest
+from quintet.records import Completion, Message, Record, Reply, Task, Verdict, digest
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -169,7 +169,9 @@ class Role:
             how = (settings.chat, temperature, settings.max_tokens)
             identity = (metadata, about, sample, how, [dict(message) for message in messages])
             request = digest(identity)
-            if times > 1 or not is_served(model):
+            if not is_served(model):
+                # Nobody else knows what such a model has said before, or what may still be spent on it.
+                self.table.check()
                 known = self.table.ledger.lookup(request)
                 if known is not None:
                     answers.append(Answered(known.completions[:1], (known.id,), (0,)))
@@ -215,7 +217,22 @@ class Role:
         from jinja2 import TemplateError
 
         try:
-            return _template(self.words()).render(role=self, **words).strip()
+            return (
+                _template(self.words()).render(role=self, **{name: _blind(one) for name, one in words.items()}).strip()
+            )
+        except TemplateError as error:
+            raise AgentError(f"template of role {self.name!r}: {error}") from error
+
+    def check(self) -> None:
+        """See that its words can be read, before anything is asked.
+
+        Raises:
+            AgentError: There is no such file, or it is no template.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            _template(self.words())
         except TemplateError as error:
             raise AgentError(f"template of role {self.name!r}: {error}") from error
 
@@ -386,6 +403,20 @@ def _template(words: str) -> Template:
 
     environment = Words(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(words)
+
+
+def _blind(value: Any) -> Any:
+    """The same without ground truth, for templates."""
+    match value:
+        case Task():
+            return value.blind()
+        case Episode():
+            return replace(value, task=value.task.blind())
+        case Round():
+            return replace(value, tasks=[task.blind() for task in value.tasks])
+        case list() | tuple():
+            return [_blind(one) for one in value]
+    return value
 
 
 def _where(scene: Episode | Round | Question) -> tuple[str | None, int, int, str]:

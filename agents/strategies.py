@@ -49,7 +49,7 @@ class Solution(Part):
 
 
 class Desk:
-    """What a strategy works with: the solver, the critic's advice, the shared memory. No verifier, and no truth.
+    """What a strategy works with: the solver, the critic's advice, the shared memory. No verifier is among it.
 
     Args:
         table: The run's.
@@ -60,6 +60,8 @@ class Desk:
     def __init__(self, table: Table, question: Question, family: TaskFamily) -> None:
         self.table, self.question, self.family = table, question, family
         self._solver, self._critic = Solver().sit(table), Critic().sit(table)
+        # A memory of this very task would show its answer.
+        self._own = [question.task] if question.task else []
 
     async def sample(
         self,
@@ -117,13 +119,14 @@ class Desk:
 
     async def exemplars(self, count: int) -> list[Message]:
         """Questions near this one with the model's own verified answers, as messages."""
-        found = await self.table.memory.recall(self.question.question, Row, before=EVER, count=count)
-        return [message for row, _ in found if row.task != self.question.task for message in shown(self.table, row)]
+        found = await self.table.memory.recall(self.question.question, Row, before=EVER, count=count, exclude=self._own)
+        return [message for row, _ in found for message in shown(self.table, row)]
 
     async def lessons(self, count: int) -> list[str]:
         """What was learnt from questions near this one."""
-        found = await self.table.memory.recall(self.question.question, Lesson, before=EVER, count=count)
-        return [lesson.text for lesson, _ in found if lesson.task != self.question.task]
+        wanted = self.question.question
+        found = await self.table.memory.recall(wanted, Lesson, before=EVER, count=count, exclude=self._own)
+        return [lesson.text for lesson, _ in found]
 
 
 EVER = 1 << 30

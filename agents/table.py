@@ -48,6 +48,8 @@ class Table:
     """Takes live progress events."""
     seconds_left: Callable[[], float | None] = lambda: None
     """Wall time that the run's budget leaves; `None` where it has none."""
+    check: Callable[[], None] = lambda: None
+    """Raises a `SpentError` once the budget is spent; asked before each call of a model that Quintet does not serve."""
 
     def model(self, role: str) -> BaseChatModel:
         """The chat model that this role speaks through."""

@@ -100,13 +100,15 @@ def show_table(columns: list[str], rows: list[list[str]]) -> None:
     """Print a plain table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
         # Names and ids stay whole, to be copied.
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*row)
+        # As text: a name in brackets is no style.
+        table.add_row(*map(Text, row))
     console = Console(soft_wrap=False)
     if not console.is_terminal:
         # Nobody's window: lines are left whole for whatever reads them.

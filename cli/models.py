@@ -132,7 +132,7 @@ def chat(
             opening = [Message(role="system", content=system)] if system else []
             said: dict[str, list[Message]] = {adapter: list(opening) for adapter in side.adapters}
             turns: list[dict[str, Any]] = []
-            while question := await asyncio.to_thread(talk.listen):
+            while question := await talk.listen():
                 replies = {}
                 with talk.speaking():
                     for adapter, history in said.items():
@@ -159,6 +159,9 @@ def chat(
 def adapters(context: click.Context, run: str | None, workspace: Path, as_json: bool) -> None:
     """The registry: every adapter with its parent, rows, scores and status."""
     if context.invoked_subcommand:
+        # What was said to the group holds for its commands.
+        given: dict[str, Any] = {"workspace": workspace, "as_json": as_json, **({"run": run} if run else {})}
+        context.default_map = {context.invoked_subcommand: given}
         return
     from quintet.graph.adapters import registered
 

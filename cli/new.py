@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -216,6 +218,8 @@ def _names(given: str) -> tuple[str, str]:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", given).replace("-", "_").lower()
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise click.UsageError(f"{given!r} cannot name a class: use letters, digits and _, such as second_opinion")
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names:
+        raise click.UsageError(f"{name} is a name of Python's own, and a file called so would stand in its way")
     return name, "".join(part.capitalize() for part in name.split("_"))
 
 
@@ -223,9 +227,12 @@ def _write(folder: Path, files: dict[str, str], join: str, as_json: bool) -> Non
     paths = [folder / name for name in files]
     if there := [str(path) for path in paths if path.exists()]:
         raise click.UsageError(f"{', '.join(there)}: there already, and is left as it is")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in zip(paths, files.values(), strict=True):
-        path.write_text(text, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, files.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
     if as_json:
         out({"files": [str(path) for path in paths], "join": join})
         return

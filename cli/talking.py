@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -26,14 +28,27 @@ class Talk:
         self._live: Live | None = None
         self._written = 0
 
-    def listen(self) -> str:
+    async def listen(self) -> str:
         """The user's next line; empty at the end."""
-        if sys.stdin.isatty():
+        loop = asyncio.get_running_loop()
+        line: asyncio.Future[str] = loop.create_future()
+
+        def give(text: str) -> None:
+            if not line.done():
+                line.set_result(text.strip())
+
+        def read() -> None:
             try:
-                return input("> ").strip()
+                text = input("> ") if sys.stdin.isatty() else sys.stdin.readline()
             except EOFError:
-                return ""
-        return sys.stdin.readline().strip()
+                text = ""
+            # Whoever stopped the conversation waits for no line any more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(give, text)
+
+        # A thread that nobody joins: one that waits for a line cannot be stopped, and Ctrl-C must not wait for it.
+        threading.Thread(target=read, daemon=True).start()
+        return await line
 
     def hears(self, adapter: str) -> Callable[[str], None]:
         """What takes an adapter's reply so far."""

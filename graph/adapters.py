@@ -132,16 +132,16 @@ async def roll_back(workspace: Path, run: str | None, given: str, reason: str) -
                 there = ", ".join([BASE, *now.promoted[:-1]])
                 raise LoopError(f"{adapter} is {now.status[adapter]}: an incumbent must have passed the gate; {there}")
             retired = now.promoted[now.promoted.index(adapter) + 1 :] if adapter != BASE else now.promoted
-            number = ledger.count(Rollback) + 1
-            last = max(decision.round for decision in ledger.find(Decision))
-            ledger.add(Rollback(round=last, adapter=adapter, retired=tuple(retired), reason=reason, number=number))
             settings = Settings.of_run(ledger.info.settings)
             memory = Memory(ledger, Index(place.chroma, settings.memory), settings.memory)
             try:
-                memories = memory.made_under(retired)
-                await memory.retire(memories, f"rolled back to {adapter}")
+                # First, since doing it twice changes nothing: a rollback that is on record is complete.
+                memories = await memory.retire(memory.made_under(retired), f"rolled back to {adapter}")
             finally:
                 memory.close()
+            number = ledger.count(Rollback) + 1
+            last = max(decision.round for decision in ledger.find(Decision))
+            ledger.add(Rollback(round=last, adapter=adapter, retired=tuple(retired), reason=reason, number=number))
     return RolledBack(run=ledger.run, incumbent=adapter, retired=retired, memories=len(memories))
 
 
@@ -165,17 +165,17 @@ def export(workspace: Path, given: str, out: Path, merged: bool = False) -> Path
     from quintet.training.exporting import export_merged, export_peft
 
     place = Workspace.existing(workspace)
+    if given == BASE:
+        raise LoopError("the base model is no adapter: name one that quintet adapters lists")
     if out.exists():
         raise LoopError(f"{out} is there already: name a folder that is not")
     with place.ledger() as ledgers:
         ledger = ledgers.holder(given)
         adapter = known(ledger, given)
-        if adapter == BASE:
-            raise LoopError("the base model is no adapter: name one that quintet adapters lists")
         settings = Settings.of_run(ledger.info.settings)
     registry = Registry(place.adapters)
     registry.check(adapter)
-    files = locate(settings.model.name, settings.model.network)
+    files = locate(settings.model.name, settings.model.network, settings.model.chat_template)
     if merged:
         export_merged(registry.path(adapter), files, out)
     else:

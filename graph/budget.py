@@ -12,9 +12,6 @@ from quintet.memory.ledger import RunLedger
 from quintet.models.errors import SpentError
 from quintet.records import Evaluation, Part
 
-ENOUGH = 1.0
-"""The next round is taken to cost as much as the dearest so far; levels climb, but so does what is known already."""
-
 
 class BudgetSettings(Part):
     """What a run may take at most; 0 is no limit. A run that ends by it can be resumed with a larger one."""
@@ -71,13 +68,16 @@ class Budget:
         """Why the round of this number should not begin; empty if it may."""
         rounds = range(1, number)
         tokens = [self._ledger.tokens(one) for one in rounds]
-        seconds = [sum(stages.values()) for one, stages in self._ledger.stage_seconds().items() if one in rounds]
+        stages = {one: took for one, took in self._ledger.stage_seconds().items() if one in rounds}
+        # The final suite of an earlier end counts among what comes last, not as part of its round.
+        seconds = [sum(took.values()) - took.get("finish", 0.0) for took in stages.values()]
         last_tokens, last_seconds = self._final(number - 1, evaluation)
         for name, limit, spent, round_costs, last in (
             ("tokens", self.settings.tokens, self._ledger.tokens(), tokens, last_tokens),
             ("seconds", self.settings.seconds, self.seconds, seconds, last_seconds),
         ):
-            need = ENOUGH * max(round_costs, default=0.0) + last
+            # As much as the dearest round so far: levels climb, but so does what is known already.
+            need = max(round_costs, default=0.0) + last
             if limit and spent + need > limit:
                 return (
                     f"round {number} and the final suite would take about {need:,.0f} {name}, and {limit - spent:,.0f} "
@@ -86,10 +86,14 @@ class Budget:
         return ""
 
     def _final(self, number: int, evaluation: EvaluationSettings) -> tuple[float, float]:
-        """Tokens and seconds that the final suite will take, base and promoted, by what this round's suites took."""
-        items = sum(found.n for found in self._ledger.find(Evaluation, round=number))
-        if not items:
+        """Tokens and seconds of a final suite, base and promoted, by what the last round with suites took for them."""
+        sizes = {
+            one: sum(e.n for e in self._ledger.find(Evaluation, round=one) if e.suite != "final")
+            for one in range(1, number + 1)
+        }
+        if not (asked := [one for one, size in sizes.items() if size]):
             return 0.0, 0.0
+        number, items = asked[-1], sizes[asked[-1]]
         share = 2 * evaluation.final_items / items
         tokens = self._ledger.role_tokens().get(number, {}).get("evaluation", 0)
         return share * tokens, share * self._ledger.stage_seconds().get(number, {}).get("evaluate", 0.0)

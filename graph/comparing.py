@@ -18,7 +18,7 @@ from quintet.graph.lifecycle import Context
 from quintet.graph.opening import opened
 from quintet.graph.settings import Settings
 from quintet.memory.workspace import Workspace
-from quintet.records import GREEDY, Adapter, Evaluation, Opening, Suite, Task
+from quintet.records import GREEDY, Adapter, Decision, Evaluation, Opening, Suite, Task
 
 BESIDE = 0
 """The round of evaluations that a user asks for: they steer nothing and stand in no round's report."""
@@ -87,6 +87,12 @@ async def _compare(
         ledgers = stack.enter_context(place.ledger())
         ledger = ledgers.run(run)
         settings = Settings.of_run(ledger.info.settings)
+        if ledger.info.status != "finished":
+            # What is asked beside a run that goes on would answer it later, and its own record would lack it.
+            raise LoopError(f"run {ledger.run} is not finished: let it end first, with quintet resume {ledger.run}")
+        decided = len(ledger.find(Decision))
+        if suite == "gate" and round > decided:
+            raise LoopError(f"run {ledger.run} has decided {decided} rounds: the gate of round {round} is yet unseen")
         stack.enter_context(place.claim(ledger.run))
         adapters = [known(ledger, adapter) for adapter in given] or [standing(ledger).incumbent]
         rounds = max(round, settings.rounds)

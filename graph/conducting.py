@@ -17,7 +17,8 @@ from quintet.graph.opening import opened
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.errors import SpentError
-from quintet.records import Decision, Opening
+from quintet.records import Decision, Opening, Stage
+from quintet.tasks.dataset import DatasetFamily
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -49,11 +50,12 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
             openings = ends + 1
             with_ = (loop.roles, loop.tasks, loop.models, rounds, openings, Budget(loop.settings.budget, ledger))
             async with metered(ledger), opened(loop.settings, ledger, workspace, *with_) as context:
+                _same_data(ledger, context)
                 if rounds and rounds > len(ledger.find(Decision)):
                     # On record, so that a run stopped among the rounds added goes on to their end.
                     ledger.update(settings={**ledger.info.settings, "rounds": rounds})
                 yield context
-            status = "waiting" if loop.waiting else "finished"
+            status = "waiting" if loop.waiting else "finished" if _ended(ledger) else "stopped"
         except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit):
             status = "stopped"
             raise
@@ -70,6 +72,29 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
                 loop.run_name = None
 
 
+def _same_data(ledger: RunLedger, context: Context) -> None:
+    """Note what the run's data sets hold, or see that they hold what they held when it began.
+
+    Raises:
+        LoopError: One has changed: its questions would be dealt out otherwise, and answers judged otherwise.
+    """
+    families = context.table.examiner.families
+    data = {name: family.fingerprint for name, family in families.items() if isinstance(family, DatasetFamily)}
+    known = ledger.info.settings.get("data")
+    if known is None:
+        ledger.update(settings={**ledger.info.settings, "data": data})
+    elif changed := sorted(name for name in known.keys() | data.keys() if known.get(name) != data.get(name)):
+        raise LoopError(
+            f"data set {changed[0]} has changed since run {ledger.run} began: put it back, or begin a new run"
+        )
+
+
+def _ended(ledger: RunLedger) -> bool:
+    """Whether the last round that was decided was the last: its end is on record."""
+    last = max((decision.round for decision in ledger.find(Decision)), default=0)
+    return any(stage.name == "finish" and stage.round == last for stage in ledger.find(Stage))
+
+
 async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, Any]]:
     """Run or resume, and yield progress events; a run out of budget ends with an event that says so.
 
@@ -82,7 +107,7 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
     try:
         async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
             yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
-            async with contextlib.aclosing(_events(loop, loop.graph(saver), context)) as events:
+            async with contextlib.aclosing(_events(loop, loop.graph(saver), context, rounds)) as events:
                 async for event in events:
                     yield event
     except (SpentError, BaseExceptionGroup) as error:
@@ -106,7 +131,7 @@ def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
         ledger = ledgers.run(loop.run_name)
         before = ledger.info.settings.get("joined", [])
         if joined != before:
-            lacking = ", ".join(set(before) ^ set(joined))
+            lacking = ", ".join(sorted(set(before) ^ set(joined)))
             raise LoopError(f"run {ledger.run} began with the roles {before}, not {joined}: add or drop {lacking}")
         # The budget, which may have grown, is all that a run's settings may change in.
         budget = loop.settings.budget.model_dump(mode="json")
@@ -125,7 +150,7 @@ def _begin(loop: Loop, ledgers: Ledger) -> RunLedger:
 
 
 async def _events(
-    loop: Loop, graph: CompiledStateGraph[Any, Any, Any, Any], context: Context
+    loop: Loop, graph: CompiledStateGraph[Any, Any, Any, Any], context: Context, rounds: int | None
 ) -> AsyncGenerator[dict[str, Any]]:
     """Stream the graph from where its thread stands."""
     from langgraph.types import Command
@@ -137,7 +162,8 @@ async def _events(
         start = opening(loop.settings)
     elif not snapshot.next:
         done = snapshot.values["round"]
-        if done >= context.rounds:
+        # A run that ended early, for want of gain or budget, goes on only if that is said.
+        if rounds is None or done >= rounds:
             raise LoopError(f"run {loop.run_name} is finished after {done} rounds; add rounds with --rounds {done + 1}")
         start = {"round": done + 1, "incumbent": standing(context.table.ledger).incumbent, **blank()}
     elif snapshot.interrupts and loop.answer is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -45,6 +46,8 @@ def export_rows(workspace: Path, run: str | None, out: Path) -> int:
     if str(out) == "-":
         sys.stdout.write(text)
         return len(lines)
+    if out.is_dir() or not out.name:
+        raise LoopError(f"{out} is a folder: name a file")
     aside = out.with_name(f".{out.name}.part")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -52,7 +55,8 @@ def export_rows(workspace: Path, run: str | None, out: Path) -> int:
     except OSError as error:
         raise LoopError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
     return len(lines)
 
 

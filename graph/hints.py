@@ -19,8 +19,9 @@ def hints(report: Report, workspace: Path) -> list[str]:
     if report.status in ("interrupted", "stopped", "failed", "waiting"):
         return [f"go on:      quintet resume {report.run}{where}"]
     if report.status == "out of budget":
-        limit = 2 * report.budget.tokens
-        return [f"go on:      quintet resume {report.run} --tokens {limit}{where}"]
+        given = report.settings.get("budget", {})
+        larger = [f"--{name} {2 * limit:g}" for name in ("tokens", "seconds") if (limit := given.get(name))]
+        return [f"go on:      quintet resume {report.run} {' '.join(larger)}{where}"]
     promoted = [r.adapter for r in report.rounds if r.decision == "promoted" and r.adapter]
     found = []
     if promoted:
@@ -29,8 +30,7 @@ def hints(report: Report, workspace: Path) -> list[str]:
             f"talk to it: quintet chat --adapter base --adapter {best}{where}",
             f"take it:    quintet adapters export {best} FOLDER{where}",
         ]
-    rows = sum(r.rows for r in report.rounds)
-    if not rows:
+    if not any(r.accepted for r in report.rounds):
         found.append("no attempt was right: begin easier (proposer.start_level), or sample more (solver.samples)")
     found += [
         f"more rounds: quintet resume {report.run} --rounds {done + 2}{where}",

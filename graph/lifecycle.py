@@ -7,12 +7,15 @@ import contextvars
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, interrupt
+
+# Not `typing`'s: before Python 3.12 pydantic refuses it, and LangGraph's server could show no form for the state.
+from typing_extensions import TypedDict
 
 from quintet.agents.hearing import hear
 from quintet.agents.players import beside
@@ -21,6 +24,7 @@ from quintet.agents.table import Episode, Round, Table
 from quintet.agents.trainer import Trainer
 from quintet.graph.budget import Budget
 from quintet.graph.episode import episode_graph
+from quintet.graph.errors import LoopError
 from quintet.graph.judging import Judging
 from quintet.graph.settings import Settings
 from quintet.records import (
@@ -121,6 +125,10 @@ def timed(name: str, node: Node) -> Node:
     """The node, with its end and its seconds on record and told to whoever watches."""
 
     async def run(state: State, runtime: Runtime[Context]) -> Any:
+        if runtime.context is None:
+            raise LoopError(
+                "the graph has no context: ainvoke(state, context=context), from `async with loop.context()`"
+            )
         write = runtime.context.emit.listen(get_stream_writer())
         if runtime.context.budget:
             runtime.context.budget.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +13,9 @@ from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.graph.errors import LoopError
 from quintet.graph.report import Report, report
 from quintet.graph.settings import Settings
+
+NODES = {"propose", "episodes", "curate", "approve", "train", "evaluate", "decide", "finish", "route"}
+"""Names that the graphs' own nodes have."""
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -63,7 +67,18 @@ class Loop:
             raise LoopError(f"models[{role!r}]: the solver speaks through the model that is trained; name other roles")
         joined = [*roles, *joining(settings).roles, *plugged_in()]
         for one in joined:
+            if not isinstance(one, EpisodeRole | RoundRole):
+                raise LoopError(
+                    f"roles: {one!r} is no EpisodeRole or RoundRole; is it a class without its parentheses?"
+                )
             one.joined = True
+        names = [role.name for role in (*episode_players(), *round_players(), *joined)]
+        if taken := [name for name in names if names.count(name) > 1 or name in NODES]:
+            raise LoopError(f"two roles, or a role and a node of the graph, are called {taken[0]!r}: rename one")
+        if lost := set(self._models) - set(names):
+            near = difflib.get_close_matches(min(lost), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise LoopError(f"models[{min(lost)!r}]: no role is called so; {hint}")
         if unknown := set(settings.roles) - {role.name for role in joined}:
             there = ", ".join(role.name for role in joined) or "none"
             raise LoopError(f"settings for roles that did not join: {', '.join(sorted(unknown))}; joined: {there}")
@@ -161,6 +176,10 @@ class Loop:
         """What the graph runs in, for those who invoke it themselves; the run is begun, and its resources are held.
 
         `async with loop.context() as context: await loop.graph().ainvoke(loop.opening(), context=context)`
+
+        A graph with a checkpointer of one's own needs `config={"configurable": {"thread_id": …}}`; `quintet resume`
+        does not see those checkpoints, begins at the first round, and takes what was recorded from the log. Whether
+        the graph stopped with a question is the caller's to notice, by setting `loop.waiting`.
         """
         from quintet.graph.conducting import sitting
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from quintet.agents.metrics import load_metric
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Table
 from quintet.graph.adapters import standing
@@ -22,8 +23,10 @@ from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.threads import THREADS
+from quintet.plugins import plugin
 from quintet.records import BASE, Adapter
 from quintet.training.errors import RegistryError
+from quintet.training.objective import GROUP as OBJECTIVES
 from quintet.training.registry import Registry
 
 if TYPE_CHECKING:
@@ -166,6 +169,7 @@ async def opened(
             ledger.add(*suites.tasks)
             await table.memory.sync()
             seated = [role.sit(table) for role in roles]
+            check(settings, seated)
             yield Context(
                 settings=settings,
                 table=table,
@@ -176,6 +180,20 @@ async def opened(
                 emit=emit,
                 budget=budget,
             )
+
+
+def check(settings: Settings, roles: Sequence[Role]) -> None:
+    """See that what the settings name is there, before hours are spent on what comes before it is needed.
+
+    Raises:
+        PluginError: There is no such metric or objective.
+        AgentError: A role's words cannot be read.
+    """
+    plugin(OBJECTIVES, settings.training.objective, "objective")
+    for name in settings.curator.metrics:
+        load_metric(name)
+    for role in roles:
+        role.check()
 
 
 @asynccontextmanager
@@ -260,6 +278,7 @@ async def laid(
                     serve=serving.serve,
                     progress=emit,
                     seconds_left=budget.seconds_left if budget else lambda: None,
+                    check=budget.check if budget else lambda: None,
                 ),
                 emit,
             )

@@ -144,7 +144,7 @@ def _roles(report: Report) -> Table:
             str(sum(counts.proposals_refused.values())),
             f"{counts.rescued}/{counts.revised}",
             str(counts.recalls),
-            reasons,
+            Text(reasons),
         )
     return table
 

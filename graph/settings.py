@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from quintet.agents.settings import AgentSettings
 from quintet.evaluation.settings import EvaluationSettings
@@ -37,7 +37,8 @@ class Settings(AgentSettings):
     rounds: int = Field(3, gt=0)
     """Rounds of the lifecycle."""
     join: tuple[str, ...] = ()
-    """Roles and task families that join, as `FILE.py:CLASS`; relative paths start where the command is run."""
+    """Roles and task families that join, as `FILE.py:CLASS`; relative paths start where the command is
+    run, and are kept as absolute ones."""
     approve: bool = False
     """Whether to stop and ask before each training."""
     budget: BudgetSettings = BudgetSettings()
@@ -54,6 +55,13 @@ class Settings(AgentSettings):
     """How rows become an adapter."""
     evaluation: EvaluationSettings = EvaluationSettings()
     """Suites, gate and monitors."""
+
+    @field_validator("join")
+    @classmethod
+    def _from_anywhere(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        # A run is resumed from whatever folder; a file of that name may be another one there.
+        found = [(file, name) for file, _, name in (one.rpartition(":") for one in given)]
+        return tuple(f"{Path(file).absolute()}:{name}" if file else name for file, name in found)
 
     @model_validator(mode="after")
     def _chats_are_there(self) -> Self:
@@ -101,7 +109,7 @@ class Settings(AgentSettings):
         Raises:
             SettingsError: They are another version's.
         """
-        return cls.compose({key: value for key, value in given.items() if key != "joined"})
+        return cls.compose({key: value for key, value in given.items() if key not in ("joined", "data")})
 
     @classmethod
     def compose(cls, values: dict[str, Any], places: Mapping[tuple[str, ...], str] | None = None) -> Self:

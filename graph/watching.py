@@ -29,7 +29,7 @@ class Watcher:
         self._live = self.console.is_terminal
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
@@ -85,7 +85,7 @@ class Watcher:
         self._say(", ".join(parts), "dim")
 
     def _say(self, text: str, style: str) -> None:
-        self.console.print(text, style=style, highlight=False, soft_wrap=True)
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _clear(self) -> None:
         if self._task is not None:
@@ -107,7 +107,7 @@ class _Stage:
 
     def take(self, event: dict[str, Any]) -> None:
         """A wave, an episode that ended, or a step of training."""
-        if event["event"] == "wave":
+        if event.get("event") == "wave":
             self._wave = event["wave"]
             self.total, self.done = event["of"], event["done"]
             self._waves[self._wave] = (event["tokens"], event["seconds"])

@@ -1,7 +1,8 @@
 """A run's memory as a reader meets it: search it, count it, take something out of it or put it back, rebuild it.
 
 Chroma lets one process at a time use a folder, so an index is opened only while no run holds the workspace, and held
-meanwhile. Beside a run a search reads the ledger, which any number may, and embeds what it finds there itself.
+meanwhile. Beside a run, or where the index cannot be used, a search reads the ledger, which any number may, and embeds
+what it finds there itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from quintet.memory.workspace import Workspace
 from quintet.records import BASE, Lesson, Proposal, Recall, Record, Row, Task
 
 if TYPE_CHECKING:
+    from quintet.memory.embedder import Embeds
     from quintet.memory.index import Index
     from quintet.memory.ledger import Ledger, RunLedger
 
@@ -35,21 +37,31 @@ def search(workspace: Path, asked: Asked, run: str | None = None) -> Searched:
         run: Whose memory; the newest run's if `None`.
 
     Raises:
-        LedgerError: There is no such run or adapter, or neither the index nor one made anew can be read.
+        LedgerError: There is no such run or adapter, or the embedder cannot be loaded.
     """
+    from quintet.memory.embedder import Embedder
+
     place = Workspace.existing(workspace)
     with place.ledger() as ledgers:
         ledger = ledgers.run(run)
         asked = asked.model_copy(update={"adapter": _adapter(ledgers, asked.adapter)})
         settings = settings_of(ledger)
+        embedder = Embedder(settings.embedder, settings.embed_batch)
         if asked.retired:
             # Few, and no query of the index asks for them.
-            return _searched(ledger, asked, _read_through(ledger, asked, settings)[0], "ledger")
-        with _index_alone(place, settings, "quintet memory search") as index:
-            if index is not None:
-                return _searched(ledger, asked, asyncio.run(_ask(index, ledger, asked, settings)), "index")
-        near, read = _read_through(ledger, asked, settings)
-        note = f"{place.path} is in use: {read:,} memories were read from the ledger instead of its index"
+            return _searched(ledger, asked, _read_through(ledger, asked, embedder)[0], "ledger")
+        # Loaded first: no run can begin while the index is held.
+        embedder.embed([asked.text])
+        try:
+            with _index_alone(place, settings, "quintet memory search", embedder) as index:
+                near = asyncio.run(_ask(index, ledger, asked, settings)) if index is not None else None
+            why = f"{place.path} is in use"
+        except LedgerError as error:
+            near, why = None, str(error)
+        if near is not None:
+            return _searched(ledger, asked, near, "index")
+        near, read = _read_through(ledger, asked, embedder)
+        note = f"{why}: {read:,} memories were read from the ledger instead of its index"
         return _searched(ledger, asked, near, "ledger", note)
 
 
@@ -66,8 +78,11 @@ def stats(workspace: Path, run: str | None = None) -> MemoryStats:
         remembered.read()
         retired, recalls = remembered.retired(), ledger.find(Recall)
         kinds = [kind.kind for kind in RECALLED]
-        with _index_alone(place, settings, "quintet memory stats") as index:
-            indexed, state = _state(index, ledger, remembered)
+        try:
+            with _index_alone(place, settings, "quintet memory stats") as index:
+                indexed, state = _state(index, ledger, remembered)
+        except LedgerError as error:
+            indexed, state = None, str(error)
         return MemoryStats(
             run=ledger.run,
             memories={kind: len(remembered.pools[kind]) for kind in kinds},
@@ -152,15 +167,21 @@ def settings_of(ledger: RunLedger) -> MemorySettings:
 
 
 @contextmanager
-def _index_alone(place: Workspace, settings: MemorySettings, who: str) -> Iterator[Index | None]:
-    """The index, held so that no run begins meanwhile; `None` where one lives already."""
+def _index_alone(
+    place: Workspace, settings: MemorySettings, who: str, embedder: Embeds | None = None
+) -> Iterator[Index | None]:
+    """The index, held so that no run begins meanwhile; `None` where one lives already.
+
+    Raises:
+        LedgerError: A run began just now, or the workspace cannot be held.
+    """
     if place.holder() is not None:
         yield None
         return
     from quintet.memory.index import Index
 
     with place.claim(who):
-        index = Index(place.chroma, settings)
+        index = Index(place.chroma, settings, embedder)
         try:
             yield index
         finally:
@@ -198,6 +219,7 @@ async def _ask(index: Index, ledger: RunLedger, asked: Asked, settings: MemorySe
                     levels=asked.levels,
                     adapter=asked.adapter,
                     count=asked.count,
+                    present=True,
                 )
                 near += [(record.id, distance) for record, distance in some]
     finally:
@@ -205,9 +227,8 @@ async def _ask(index: Index, ledger: RunLedger, asked: Asked, settings: MemorySe
     return _nearest(near, asked.count)
 
 
-def _read_through(ledger: RunLedger, asked: Asked, settings: MemorySettings) -> tuple[Near, int]:
+def _read_through(ledger: RunLedger, asked: Asked, embedder: Embeds) -> tuple[Near, int]:
     """The same without an index, and how many memories there were to read."""
-    from quintet.memory.embedder import Embedder
     from quintet.memory.queries import cosine
 
     remembered = Remembered(ledger)
@@ -216,7 +237,7 @@ def _read_through(ledger: RunLedger, asked: Asked, settings: MemorySettings) -> 
     fitting = [entry for entry in entries if (entry.id in retired) == asked.retired and _fits(entry, asked)]
     if not fitting:
         return [], 0
-    vectors = Embedder(settings.embedder, settings.embed_batch).embed([asked.text, *(entry.text for entry in fitting)])
+    vectors = embedder.embed([asked.text, *(entry.text for entry in fitting)])
     distances = cosine(vectors[0], vectors[1:]).tolist()
     near = [(entry.id, distance) for entry, distance in zip(fitting, distances, strict=True)]
     return _nearest(near, asked.count), len(fitting)

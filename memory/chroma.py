@@ -32,6 +32,8 @@ class Store(Protocol):
 
     place: str
     """Folder or URL, for people."""
+    shared: bool
+    """Whether others use it too: what ails it may pass, and deleting everything would mend nothing."""
 
     @property
     def prefix(self) -> str:
@@ -76,7 +78,7 @@ def store(folder: Path, url: str) -> Store:
 class Folder:
     """Chroma in this process, its files in a folder. One process at a time: Chroma's own locks do not suffice."""
 
-    prefix = "memory"
+    prefix, shared = "memory", False
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.place = folder, str(folder)
@@ -136,6 +138,8 @@ class Server:
     A workspace's collections are named after an id in its folder and the folder's path: ids alone would be shared by a
     workspace and its copy, paths alone by two machines. A workspace that is moved is indexed anew.
     """
+
+    shared = True
 
     def __init__(self, folder: Path, url: str) -> None:
         self.place, self._id = url, folder.with_suffix(".id")

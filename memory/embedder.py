@@ -155,11 +155,13 @@ class Embedder:
 
     @cached_property
     def _model(self) -> Any:
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
 
         try:
             with quiet():
                 model = SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise LedgerError(f"embedder {self.folder} cannot be loaded: {error}") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise LedgerError(f"embedder {self.folder} cannot be loaded: {reason}") from error
         return model.eval()

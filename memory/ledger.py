@@ -310,7 +310,7 @@ class RunLedger:
         return found
 
     def role_tokens(self) -> dict[int, dict[str, int]]:
-        """Prompt and completion tokens by round and role."""
+        """Prompt and completion tokens by round and role; round 0, before the first, counts too."""
         e = events.c
         chosen = (
             sa.select(e.round, e.role, sa.func.sum(e.tokens))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from quintet.memory.entries import HELD, Entry, Remembered
+from quintet.memory.entries import AFTER_ALL, HELD, Entry, Remembered
 from quintet.memory.errors import IndexDamaged, LedgerError
 from quintet.memory.index import Index
-from quintet.memory.queries import Hit, Query, cosine
+from quintet.memory.queries import Hit, Query
 from quintet.memory.settings import MemorySettings
 from quintet.records import Record, Task
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+PAUSE = 0.5
+"""Seconds before a server that failed is asked once more."""
 
 
 class Memory:
@@ -69,6 +73,7 @@ class Memory:
         adapter: str | None = None,
         count: int | None = None,
         exclude: Collection[str] = (),
+        present: bool = False,
     ) -> list[tuple[R, float]]:
         """The memories nearest to a query, each with its cosine distance, nearest first.
 
@@ -82,6 +87,7 @@ class Memory:
             adapter: Only memories made from attempts under this adapter, or `base`; no task is.
             count: How many at most; by default as the settings say.
             exclude: Ids of tasks that no memory may be about.
+            present: Whether what is retired by now stays out, instead of what was when round `before` began.
 
         Raises:
             LedgerError: Neither the index nor one made anew can be read.
@@ -96,6 +102,7 @@ class Memory:
             adapter=adapter,
             count=count,
             excludes=[exclude],
+            present=present,
         )
         return found[0]
 
@@ -111,6 +118,7 @@ class Memory:
         adapter: str | None = None,
         count: int | None = None,
         excludes: Sequence[Collection[str]] | None = None,
+        present: bool = False,
     ) -> list[list[tuple[R, float]]]:
         """`recall` for many queries at once: one embedding batch, and one Chroma query for each family.
 
@@ -124,6 +132,7 @@ class Memory:
             adapter: As in `recall`.
             count: As in `recall`.
             excludes: One collection of task ids for each query.
+            present: As in `recall`.
 
         Raises:
             LedgerError: Neither the index nor one made anew can be read.
@@ -142,7 +151,7 @@ class Memory:
                 levels=tuple(sorted(set(levels))),
                 adapter=adapter,
                 count=wanted,
-                without=self.remembered.retired(before),
+                without=self.remembered.retired(AFTER_ALL if present else before),
             )
             found: list[list[Hit]] = [[] for _ in queries]
             for family in dict.fromkeys(of):
@@ -175,24 +184,6 @@ class Memory:
         found = await self._do(lambda: self.index.query(texts, self._narrowed(about)))
         return [hits[0].distance if hits else 1.0 for hits in found]
 
-    async def near_duplicates(self, texts: Sequence[str], threshold: float | None = None) -> list[int | None]:
-        """For each text the place of the earlier, kept one that it nearly repeats; `None` where it is kept.
-
-        Args:
-            texts: A batch, in order of preference.
-            threshold: Cosine distance up to which two texts are duplicates; by default as the settings say.
-        """
-        limit = self.settings.duplicate_distance if threshold is None else threshold
-        vectors = await self._in_thread(lambda: self.index.embedder.embed(texts))
-        found: list[int | None] = []
-        kept: list[int] = []
-        for place, vector in enumerate(vectors):
-            near = [other for other, far in zip(kept, cosine(vector, vectors[kept]), strict=True) if far <= limit]
-            found.append(near[0] if near else None)
-            if not near:
-                kept.append(place)
-        return found
-
     async def sync(self) -> int:
         """Compare the index with the ledger and mend it; rebuild it if it is damaged or gone.
 
@@ -218,8 +209,8 @@ class Memory:
             try:
                 # Not the folder itself, where that can be helped: others in this process may have it open.
                 self.index.clear()
-            except IndexDamaged:
-                self.index.delete()
+            except IndexDamaged as error:
+                self._delete(error)
             return self._sync()
 
         return await self._in_thread(anew)
@@ -242,10 +233,13 @@ class Memory:
     async def _do(self, work: Callable[[], T]) -> T:
         """Work on an index that is up to date with the ledger; made anew, once, if it turns out damaged."""
 
+        def caught_up() -> T:
+            self._catch_up()
+            return work()
+
         def attempt() -> T:
             try:
-                self._catch_up()
-                return work()
+                return self._insisting(caught_up)
             except IndexDamaged as error:
                 self._rebuild(error)
                 return work()
@@ -261,9 +255,29 @@ class Memory:
             self.index.add(self.ledger.run, entries)
             self._synced = True
 
-    def _sync(self) -> int:
-        run, entries = self.ledger.run, self._from_the_start()
+    def _insisting(self, work: Callable[[], T]) -> T:
+        """Work that is done once more where a server failed: most of its troubles pass by themselves."""
         try:
+            return work()
+        except IndexDamaged:
+            if not self.index.store.shared:
+                raise
+            time.sleep(PAUSE)
+            return work()
+
+    def _delete(self, damage: IndexDamaged) -> None:
+        """Delete the whole index, except on a server: it holds other runs', and is sick if it cannot write ours anew.
+
+        Raises:
+            LedgerError: It is one.
+        """
+        if self.index.store.shared:
+            raise LedgerError(f"{damage}; the server fails again and again: see its log", disk=True) from damage
+        self.index.delete()
+
+    def _sync(self) -> int:
+        def mended() -> int:
+            run, entries = self.ledger.run, self._from_the_start()
             self.index.tidy()
             held = self.index.ids(run)
             missing = [entry for entry in entries if entry.id not in held[entry.pool]]
@@ -274,6 +288,9 @@ class Memory:
                 raise IndexDamaged(f"index {self.index.place} does not hold the vectors it lists")
             self._synced = True
             return len(missing)
+
+        try:
+            return self._insisting(mended)
         except IndexDamaged as error:
             return self._rebuild(error)
 
@@ -284,8 +301,8 @@ class Memory:
             # Gentle first: where only this run's part is damaged, the others' need no embedding again.
             self.index.clear(run)
             self.index.add(run, entries)
-        except IndexDamaged:
-            self.index.delete()
+        except IndexDamaged as error:
+            self._delete(error)
             self.index.add(run, entries)
         self._synced = True
         return len(entries)

@@ -28,9 +28,6 @@ class MemorySettings(Part):
     max_distance: Distance = 0.8
     """Memories farther from the query than this cosine distance do not come back; unrelated English texts lie
     at 0.8 to 1.1 under the packaged embedder."""
-    duplicate_distance: Distance = 0.02
-    """Texts at most this far apart (cosine distance) are near-duplicates. One template with other numbers reaches
-    0.04, so a larger default would call different sums the same."""
     oversample: int = Field(32, gt=0)
     """Approximate candidates fetched from Chroma, at least, before exact re-ranking."""
     embedder: str = ""

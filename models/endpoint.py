@@ -6,6 +6,8 @@ Imported only where it is used, since it needs the extra `openai`.
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -22,6 +24,9 @@ from quintet.models.errors import ModelError
 
 _LONGEST = 300
 """Characters of a failure that go on record."""
+
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_starting = threading.Lock()
 
 
 class Endpoint(ChatOpenAI):
@@ -69,8 +74,13 @@ class Endpoint(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with self._explained():
-            return _checked(super()._generate(messages, stop, run_manager, **kwargs))
+        # The time limit, as the gate, is the event loop's; the caller's, if there is one, waits for this very call.
+        answer = asyncio.run_coroutine_threadsafe(self._agenerate(messages, stop, None, **kwargs), _loop(os.getpid()))
+        try:
+            return answer.result()
+        except BaseException:
+            answer.cancel()
+            raise
 
     @property
     def _default_params(self) -> dict[str, Any]:
@@ -114,6 +124,15 @@ class Endpoint(ChatOpenAI):
             # Some servers repeat the key that they refuse, and this line goes on record.
             line = line.replace(key, "[key]")
         return ModelError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+
+
+def _loop(process: int) -> asyncio.AbstractEventLoop:
+    """The event loop, in a thread of its own, of all who ask without one; a forked process needs another."""
+    with _starting:
+        if process not in _loops:
+            loop = _loops[process] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="endpoints", daemon=True).start()
+        return _loops[process]
 
 
 def _checked(result: ChatResult) -> ChatResult:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from quintet.models.errors import ModelError
 from quintet.records import Message
 
-# Templates that tell the model today's date would give another prompt tomorrow than the one that was trained on.
+# Templates that tell the model today's date would give another prompt tomorrow than the one that was trained on. The
+# line break at its end, which transformers trims, leaves what follows as it would be at a template's beginning.
 _DATE = (
     "{%- macro strftime_now(format) -%}{%- if '%m' in format -%}2024-07-26{%- elif '%B' in format -%}26 July 2024"
-    "{%- else -%}26 Jul 2024{%- endif -%}{%- endmacro -%}"
+    "{%- else -%}26 Jul 2024{%- endif -%}{%- endmacro %}\n"
 )
 _MARKS = ("firstmark", "secondmark", "thirdmark", "fourthmark")
 

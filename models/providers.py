@@ -122,7 +122,7 @@ def openai_compatible(settings: ChatSettings) -> BaseChatModel:
     """A chat model behind an endpoint that speaks OpenAI's chat completions.
 
     Raises:
-        ModelError: A package or the key is missing.
+        ModelError: A package or the key is missing, or the limit of tokens is named twice.
     """
     if not settings.key_env and not settings.base_url:
         raise ModelError(f'{OPENAI} wants a key: name its environment variable, such as key_env = "OPENAI_API_KEY"')
@@ -139,7 +139,10 @@ def openai_compatible(settings: ChatSettings) -> BaseChatModel:
     limit = "max_tokens" if settings.base_url else "max_completion_tokens"
     if "temperature" in body:
         fields["temperature"] = body.pop("temperature")
-    for name in {"max_tokens", "max_completion_tokens"} & set(body):
+    named = [name for name in ("max_tokens", "max_completion_tokens") if name in body]
+    if len(named) > 1:
+        raise ModelError("options name both max_tokens and max_completion_tokens: keep the one the endpoint knows")
+    for name in named:
         limit, fields["max_tokens"] = name, body.pop(name)
     return Endpoint(
         model=settings.model,

@@ -15,7 +15,7 @@ from typing import Any
 
 from quintet.tasks import guard
 from quintet.tasks.errors import TaskError
-from quintet.tasks.extraction import LATEX, Form, boxed, strict
+from quintet.tasks.extraction import LATEX, MARKDOWN, PUNCTUATION, Form, boxed, lenient, strict
 from quintet.tasks.settings import DatasetSettings
 from quintet.tasks.tables import Row, library
 
@@ -37,6 +37,8 @@ class Check(ABC):
     """What answers look like, for the extractor."""
     whole = False
     """Whether it needs the whole row."""
+    digest = ""
+    """What code of the user's own it runs."""
 
     def __init__(self, settings: DatasetSettings) -> None:
         self.settings = settings
@@ -57,7 +59,7 @@ class Check(ABC):
         """
 
     def key(self, truth: dict[str, Any]) -> str:
-        """A text that is alike for truths that mean the same."""
+        """A text that is alike for truths that mean the same; empty where the answer is unknown."""
         return normal(truth["answer"])
 
     def shown(self, question: str, truth: dict[str, Any]) -> str:
@@ -71,6 +73,10 @@ class Check(ABC):
     def choices(self, truth: dict[str, Any]) -> int | None:
         """How many answers the question offers, if it offers any."""
         return None
+
+    def content(self, truth: dict[str, Any]) -> str:
+        """All that answers are checked by; where it changes, so does the family's fingerprint."""
+        return self.key(truth)
 
     @abstractmethod
     def score(self, truth: dict[str, Any], answer: str) -> float:
@@ -97,8 +103,15 @@ def words(text: str) -> str:
     return plain.rstrip(".,;:!?… ") or plain
 
 
+def read(text: str) -> str:
+    """The words that the extractor leaves of an answer: none, if it can read nothing in it."""
+    # What was read already is read once more: quotes, dollars and the like go on both sides.
+    plain = normal(lenient(f"Answer: {text}", "line") or "").lstrip(MARKDOWN)
+    return plain.rstrip(f"{MARKDOWN}{PUNCTUATION}?… ") or plain.rstrip(f"{MARKDOWN}{PUNCTUATION}")
+
+
 class Exact(Check):
-    """The same words; case, spacing and final punctuation do not matter."""
+    """The same words; case, spacing, quotes, `$`, `*` and final punctuation do not matter."""
 
     def truth(self, row: Row) -> dict[str, Any]:
         """The answer, which must be one line."""
@@ -107,15 +120,17 @@ class Exact(Check):
             raise row.wrong(
                 f"{self.settings.answer!r} has several lines, but an answer is read from one: {answer!r:.60}"
             )
+        if not read(answer):
+            raise row.wrong(f"{self.settings.answer!r} holds nothing that could be read in a reply: {answer!r:.60}")
         return {"answer": answer}
 
     def key(self, truth: dict[str, Any]) -> str:
         """The words."""
-        return words(truth["answer"])
+        return read(truth["answer"])
 
     def score(self, truth: dict[str, Any], answer: str) -> float:
         """Whether the words are the same."""
-        return float(words(answer) == words(truth["answer"]))
+        return float(read(answer) == read(truth["answer"]))
 
 
 class Number(Check):
@@ -232,7 +247,8 @@ class Choice(Check):
                 cell = json.loads(cell)
             except ValueError as error:
                 raise row.wrong(f"{column!r} is neither a list nor the JSON of one: {cell!r:.60}") from error
-        if not isinstance(cell, list) or not all(isinstance(option, str | int | float) for option in cell):
+        # A missing number is NaN, which alone differs from itself.
+        if not isinstance(cell, list) or not all(isinstance(o, str | int | float) and o == o for o in cell):  # noqa: PLR0124
             raise row.wrong(f"{column!r} is not a list of texts: {cell!r:.60}")
         options = [" ".join(str(option).split()) for option in cell]
         if not 2 <= len(options) <= len(ascii_uppercase) or not all(options):
@@ -284,12 +300,33 @@ _LETTER = re.compile(
 )
 
 
+_FURTHER = re.compile(
+    r"(?<!\w)[(\[]([A-Za-z])[)\]]"  # (B)
+    r"|(?<![\w(\[])([A-Za-z])[)\]]"  # B)
+    r"|^([A-Za-z])(?:$|[.:])"  # a second one at once
+    r"|(?:^[/,&+;|]|\b(?:[oO]r|[aA]nd)\b)\s*(?:(?:option|choice|answer)\s+)?(?:([A-Z])\b|([a-z])\W*$)"  # or B
+)
+"""Another letter that names a choice; `a` may be an article, so that a bare one counts at the end only."""
+_PARTS = re.compile(r"\b(?:or|and)\b|[,/;]")
+
+
 def _chosen(options: list[str], answer: str) -> int | None:
-    """Which choice an answer names: by a letter, which no other choice's text may contradict, or by its text."""
-    texts = [words(option) for option in options]
+    """Which choice an answer names: by a letter, with no other choice's letter or text after it, or by its text."""
+    # A choice of nothing but `*` can be named by its letter only.
+    texts = [read(option) or words(option) for option in options]
+    given = read(answer)
     found = _LETTER.match(re.sub(r"[*`\"']", "", answer).strip())
     index = ascii_uppercase.index(found["letter"].upper()) if found else len(options)
     if found and index < len(options):
-        rest = words(found["rest"] or "")
-        return None if rest in texts and rest != texts[index] else index
-    return texts.index(words(answer)) if words(answer) in texts else None
+        rest = found["rest"] or ""
+        return None if read(rest) != texts[index] and _hedged(rest, texts, index) else index
+    # Two choices may differ in nothing but what the extractor strips.
+    return texts.index(given) if texts.count(given) == 1 else None
+
+
+def _hedged(rest: str, texts: list[str], index: int) -> bool:
+    """Whether what follows a choice's letter names another choice."""
+    letters = {next(filter(None, found)).upper() for found in _FURTHER.findall(rest)}
+    named = {read(part) for part in (rest, *_PARTS.split(rest))}
+    others = [number for number in range(len(texts)) if number != index]
+    return any(ascii_uppercase[number] in letters or texts[number] in named for number in others)

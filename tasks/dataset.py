@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,8 +65,9 @@ class DatasetFamily(TaskFamily):
         self.form = self._check.form
         items = self._read(settings.network)
         self.levels = 1 + max(item.level for item in items)
-        self._answers = _closed(items) if settings.check in ("exact", "number") else None
-        self._fingerprint = _fingerprint(items)
+        self._answers = _closed(items)
+        self.fingerprint = self._fingerprint(items)
+        """What the questions, answers and levels are, in whatever order, and the predicate's code."""
         self._items: list[_Item] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class DatasetFamily(TaskFamily):
         """
         if self._items is None:
             self._items = self._read(network=False)
-            if _fingerprint(self._items) != self._fingerprint:
+            if self._fingerprint(self._items) != self.fingerprint:
                 self._items = None
                 raise LevelError(f"{self.settings.path} changed since the run began: leave it alone, or start anew")
         items = [item for item in self._items if item.level == level]
@@ -142,10 +144,16 @@ class DatasetFamily(TaskFamily):
             level=self._level(row),
         )
         try:
-            f"{item.question}{item.key}".encode()
+            # All of it goes to the ledger; a predicate's row has more in it than is shown.
+            f"{item.question}{item.key}{json.dumps(item.truth, ensure_ascii=False)}".encode()
         except UnicodeEncodeError as error:
             raise row.wrong('half a surrogate pair, as in "\\ud83d" alone, is no text') from error
         return item
+
+    def _fingerprint(self, items: list[_Item]) -> str:
+        content = self._check.content
+        lines = sorted(_hash(f"{item.canonical}\0{content(item.truth)}\0{item.level}") for item in items)
+        return hashlib.blake2b(b"".join([*lines, self._check.digest.encode()]), digest_size=16).hexdigest()
 
     def _level(self, row: tables.Row) -> int:
         column = self.settings.level
@@ -164,15 +172,10 @@ class DatasetFamily(TaskFamily):
 
 def _closed(items: list[_Item]) -> int | None:
     """How many different answers there are, where they are few and recur: `wrong` then tells much of the right one."""
-    answers = len({item.key for item in items})
-    return answers if answers <= MOST_ANSWERS and 2 * answers <= len(items) else None
+    keys = [item.key for item in items if item.key]
+    answers = len(set(keys))
+    return answers if 0 < answers <= MOST_ANSWERS and 2 * answers <= len(keys) else None
 
 
 def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _fingerprint(items: list[_Item]) -> str:
-    """What the questions, answers and levels are, in whatever order."""
-    lines = sorted(_hash(f"{item.canonical}\0{item.key}\0{item.level}") for item in items)
-    return hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()

@@ -184,7 +184,9 @@ class Examiner:
                 return [self._task(family, draft, level) for draft in fresh[:count]]
             if reply["end"] == "time":
                 seconds = self.settings.draw_seconds
-                raise LevelError(f"{where}: only {len(fresh)} of {count} questions within {seconds:g} s")
+                raise LevelError(
+                    f"{where}: only {len(fresh)} of {count} questions within {seconds:g} s; raise draw_seconds"
+                )
             if reply["end"] == "exhausted":
                 raise LevelTooNarrow(family, level, split, found=len(fresh), needed=count)
             # The same draw again, longer: `exclude` may be any container, so it cannot be sent along.
@@ -207,7 +209,8 @@ class Examiner:
         try:
             reply = self._worker.call(request, seconds)
         except WorkerGone as gone:
-            raise LevelError(f"{where}: its generator {gone}") from gone
+            advice = "; raise draw_seconds under [tasks]" if gone.timed_out else ""
+            raise LevelError(f"{where}: its generator {gone}{advice}") from gone
         if "error" in reply:
             raise LevelError(f"{where}: its generator failed: {reply['error']}")
         return reply

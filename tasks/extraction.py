@@ -30,12 +30,13 @@ _NUMBER: dict[Form, re.Pattern[str]] = {
     "fraction": re.compile(rf"{_DECIMAL}(?:\s?/\s?\d+)?"),
 }
 _ANSWER = re.compile(r"answer(?:\*\*|__)?\s*:[ \t]*(?:\*\*|__)?[ \t]*", re.IGNORECASE)
-_STRICT_LINE = re.compile(r"^[ \t]*Answer:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_STRICT_LINE = re.compile(r"^[ \t]*Answer:[ \t]*(\S.*)$", re.MULTILINE)
 _STRICT_REST = re.compile(r"^[ \t]*Answer:", re.MULTILINE)
-_MARKDOWN = "*`\"'“”$ \t"
-_PUNCTUATION = ".,;:!"
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-LATEX = re.compile(r"\$\$?[^$]+\$\$?|\\\(.+?\\\)|\\\[.+?\\\]", re.DOTALL)
+MARKDOWN = "*`\"'“”$ \t"
+PUNCTUATION = ".,;:!"
+_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*)?\{|\}")
+# No second opening within: each opening would be followed to the end of the text.
+LATEX = re.compile(r"\$\$?[^$]+\$\$?|\\\((?:(?!\\\().)+?\\\)|\\\[(?:(?!\\\[).)+?\\\]", re.DOTALL)
 """LaTeX between its delimiters."""
 # Two words in a row, none of them a command of LaTeX: a sentence around the formula.
 _PROSE = re.compile(r"(?<![\\\w])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
@@ -58,7 +59,7 @@ def _trim(line: str, form: Form) -> str:
     """The line without markdown around it and, unless the family's answers end in some, final punctuation."""
     if form == "sentence":
         return line.strip("* \t")
-    return line.strip(_MARKDOWN).rstrip(_PUNCTUATION).strip(_MARKDOWN)
+    return line.strip(MARKDOWN).rstrip(PUNCTUATION).strip(MARKDOWN)
 
 
 def _fenced(text: str) -> str:
@@ -69,13 +70,14 @@ def _fenced(text: str) -> str:
 
 def boxed(text: str) -> tuple[int, str] | None:
     r"""Where the last closed `\boxed{...}` of a text begins, and what is in it."""
-    for mark in reversed(list(_BOXED.finditer(text))):
-        depth = 1
-        for place in range(mark.end(), len(text)):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if not depth:
-                return mark.start(), text[mark.end() : place].strip()
-    return None
+    last: tuple[int, int, int] | None = None
+    opened: list[re.Match[str]] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace)
+        elif opened and (mark := opened.pop())["box"] and (last is None or mark.start() > last[0]):
+            last = mark.start(), mark.end(), brace.start()
+    return (last[0], text[last[1] : last[2]].strip()) if last else None
 
 
 def _formula(text: str, before: str, after: str) -> str | None:
@@ -122,7 +124,7 @@ def lenient(text: str, form: Form) -> str | None:
         return _formula(text, before, after)
     if form == "block":
         found = _fenced(after) or _fenced(_fenced(before).rsplit("\n\n", 1)[-1])
-        return found if "\n" in found else found.strip(_MARKDOWN) or None
+        return found if "\n" in found else found.strip(MARKDOWN) or None
     for lines in (_lines(after), _lines(before)[::-1]):
         if lines and (line := _trim(lines[0], form)):
             return line
@@ -147,7 +149,7 @@ def strict(text: str, form: Form) -> str | None:
     given = _STRICT_LINE.findall(text)
     if not given:
         return None
-    line: str = given[-1]
+    line: str = given[-1].rstrip(" \t")
     if form in ("number", "fraction"):
         whole = _NUMBER[form].fullmatch(line.removesuffix("."))
         return _numbers(whole[0], form)[0] if whole else None

@@ -16,9 +16,7 @@ from quintet.tasks.gym_table import LIBRARY_LEVELS
 from quintet.tasks.settings import DatasetSettings
 
 GROUP = "quintet.tasks"
-"""Entry-point group; each names a `TaskFamily`, or a class or function that makes one without arguments."""
-
-_LIBRARY = "reasoning-gym"
+"""Entry-point group; each names a `TaskFamily`, or what makes one, or a list of them, without arguments."""
 
 
 class FamilyInfo(Part):
@@ -97,22 +95,27 @@ def _refuse_clash(name: str, source: str, named: Mapping[str, tuple[str, TaskFam
 
 
 def _all(extra: Sequence[TaskFamily]) -> Iterator[tuple[str, TaskFamily]]:
-    for name in LIBRARY_LEVELS:
-        yield _LIBRARY, ARITHMETIC.get(name, GymFamily)(name)
     for plugin in plugins(GROUP):
-        yield plugin.source, _family(plugin)
+        # A library brings many at once.
+        source = plugin.name if plugin.found is reasoning_gym else plugin.source
+        yield from ((source, family) for family in _families(plugin))
     for family in extra:
         source = f"{type(family).__module__}.{type(family).__qualname__}"
         yield source, _checked(family, source)
 
 
-def _family(plugin: Plugin) -> TaskFamily:
+def reasoning_gym() -> list[TaskFamily]:
+    """The families of reasoning-gym; the library itself is not imported."""
+    return [ARITHMETIC.get(name, GymFamily)(name) for name in LIBRARY_LEVELS]
+
+
+def _families(plugin: Plugin) -> list[TaskFamily]:
     try:
-        family = plugin.found if isinstance(plugin.found, TaskFamily) else plugin.found()
+        found = plugin.found if isinstance(plugin.found, TaskFamily) else plugin.found()
     except Exception as error:
         # Its constructor is the user's own code.
         raise TaskError(f"{plugin.source} cannot be made: {type(error).__name__}: {error}") from error
-    return _checked(family, plugin.source)
+    return [_checked(family, plugin.source) for family in (found if isinstance(found, list) else [found])]
 
 
 def _checked(family: object, source: str) -> TaskFamily:

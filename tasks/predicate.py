@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib.util
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from quintet.tasks.checks import Check
+from quintet.tasks.checks import Check, normal
 from quintet.tasks.errors import TaskError
 from quintet.tasks.settings import DatasetSettings
 from quintet.tasks.tables import Row
@@ -27,7 +28,7 @@ class Predicate(Check):
         file, _, self._name = settings.predicate.rpartition(":")
         self._file = Path(file).absolute()
         self._function: Callable[[dict[str, Any], str], float] | None = None
-        _check_defined(settings.predicate, self._file, self._name)
+        self.digest = _digest(_defined(settings.predicate, self._file, self._name))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_function": None}
@@ -44,6 +45,12 @@ class Predicate(Check):
             raise row.wrong(str(error)) from error
 
     def key(self, truth: dict[str, Any]) -> str:
+        """What stands in the answer's column, if there is one: the others may count or name the rows."""
+        row = truth["row"]
+        answer = self.settings.answer
+        return normal(json.dumps(row[answer], sort_keys=True)) if answer in row else ""
+
+    def content(self, truth: dict[str, Any]) -> str:
         """The whole row: a function may look at any of it."""
         return json.dumps(truth["row"], sort_keys=True)
 
@@ -55,12 +62,14 @@ class Predicate(Check):
         if self._function is not None:
             return self._function
         where = self.settings.predicate
-        spec = importlib.util.spec_from_file_location(f"quintet_predicate_{self._file.stem}", self._file)
-        if spec is None or spec.loader is None:
-            raise TaskError(f"predicate {where}: not a Python file")
-        module = importlib.util.module_from_spec(spec)
+        code = _source(where, self._file)
+        if _digest(code) != self.digest:
+            raise TaskError(f"predicate {where} changed since the run began: leave it alone, or start anew")
+        module = ModuleType(f"quintet_predicate_{self._file.stem}")
+        module.__file__ = str(self._file)
         try:
-            spec.loader.exec_module(module)
+            # The very bytes whose digest was taken, not whatever the file or a cache of it holds a moment later.
+            exec(compile(code, self._file, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
             function: Callable[[dict[str, Any], str], float] = getattr(module, self._name)
         except Exception as error:
             raise TaskError(f"predicate {where} cannot be loaded: {type(error).__name__}: {error}") from error
@@ -78,12 +87,22 @@ class Predicate(Check):
         return float(found)
 
 
-def _check_defined(predicate: str, file: Path, name: str) -> None:
-    """Refuse a predicate that is not there, without running anything."""
+def _digest(code: bytes) -> str:
+    return hashlib.blake2b(code, digest_size=16).hexdigest()
+
+
+def _source(predicate: str, file: Path) -> bytes:
     try:
-        tree = ast.parse(file.read_bytes())
+        return file.read_bytes()
     except OSError as error:
         raise TaskError(f"predicate {predicate}: {file}: {error.strerror}") from error
+
+
+def _defined(predicate: str, file: Path, name: str) -> bytes:
+    """The file's bytes; a predicate that is not in it is refused, without running anything."""
+    code = _source(predicate, file)
+    try:
+        tree = ast.parse(code)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise TaskError(f"predicate {predicate}: {file.name}{f':{line}' if line else ''}: {error}") from error
@@ -98,3 +117,4 @@ def _check_defined(predicate: str, file: Path, name: str) -> None:
         near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "define it at the top of the file"
         raise TaskError(f"predicate {predicate}: {file.name} defines no {name!r}; {hint}")
+    return code

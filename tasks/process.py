@@ -117,7 +117,8 @@ class Worker:
             self._write([path for path in sys.path if isinstance(path, str)])
             reply = self._exchange(first, self._start_seconds)
         except WorkerGone as gone:
-            raise TaskError(f"the task worker did not start: {gone}") from gone
+            advice = "; raise start_seconds under [tasks]" if gone.timed_out else ""
+            raise TaskError(f"the task worker did not start: {gone}{advice}") from gone
         if "refused" in reply:
             self.stop()
             raise TaskError(reply["refused"])

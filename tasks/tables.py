@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib
 import json
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +53,8 @@ class Row:
             TaskError: There is no such column, nothing in it, or something that is neither text nor a number.
         """
         cell = self.cell(column)
-        if cell is None or (isinstance(cell, str) and not cell.strip()):
+        missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
+        if missing or (isinstance(cell, str) and not cell.strip()):
             raise self.wrong(f"{column!r} is empty")
         if not isinstance(cell, str | int | float):
             raise self.wrong(f"{column!r} is a {type(cell).__name__}, not text: {cell!r:.60}")
@@ -172,6 +175,7 @@ def _parquet(name: str, path: Path, needed: Collection[str], whole: bool) -> Ite
             batches = file.iter_batches(_BATCH, columns=None if whole else list(needed))
             yield from _numbered(name, batches)
     except (arrow.ArrowException, OSError) as error:
+        _check_memory(name, error)
         raise TaskError(f"{name}: not Parquet that can be read: {_first_line(error)}") from error
 
 
@@ -197,6 +201,7 @@ def _saved(settings: DatasetSettings, path: Path) -> Any:
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:
+        _check_memory(settings.path, error)
         said = _first_line(error)
         raise TaskError(f"{settings.path}: not a folder that save_to_disk wrote: {said}") from error
     if not isinstance(found, datasets.DatasetDict):
@@ -220,6 +225,7 @@ def _from_hub(settings: DatasetSettings, network: bool) -> Any:
         builder = cache.Cache(dataset_name=short, repo_id=name, config_name=config, version="auto", hash="auto")
         return builder.as_dataset(settings.split)
     except Exception as error:
+        _check_memory(name, error)
         said = f"{type(error).__name__}: {_first_line(error)}"
         if network:
             raise TaskError(f"{name}: the hub data set cannot be read: {said}") from error
@@ -239,6 +245,12 @@ def _check_columns(place: str, needed: Collection[str], columns: Collection[str]
 
 def _no_column(place: str, column: str, columns: Collection[str]) -> TaskError:
     return TaskError(f"{place}: no column {column!r}; there are {', '.join(columns) or 'none'}")
+
+
+def _check_memory(name: str, error: Exception) -> None:
+    """Say so where it is the memory that is wrong, not the data: the worker process may take only so much."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        raise TaskError(f"{name}: does not fit the memory of the process; raise memory_mb under [tasks]") from error
 
 
 def _first_line(error: Exception) -> str:

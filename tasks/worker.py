@@ -153,6 +153,8 @@ def _score(family: TaskFamily, truth: dict[str, Any], given: str) -> float:
 def _describe(error: Exception) -> str:
     if isinstance(error, TaskError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; raise memory_mb under [tasks]"
     return f"{type(error).__name__}: {error}"[:300]
 
 

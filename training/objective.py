@@ -57,6 +57,12 @@ class Objective(ABC):
     name: ClassVar[str]
     """The name by which settings choose it."""
 
+    stops: frozenset[int] = frozenset()
+    """Tokens at which the engine ends a reply; the worker sets them before it asks for examples."""
+
+    stops: frozenset[int] = frozenset()
+    """Tokens at which the engine ends a reply; the worker sets them before it asks for examples."""
+
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
 

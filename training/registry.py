@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from quintet.models.catalogue import sha256
 from quintet.training.errors import RegistryError
 from quintet.training.spec import FORMAT, Manifest
 
@@ -19,12 +19,6 @@ CONFIG = "adapter_config.json"
 MANIFEST = "manifest.json"
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256, in hex, of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def aside_of(out: Path) -> Path:
@@ -41,7 +35,7 @@ def read_adapter(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         json.loads((folder / CONFIG).read_bytes())
-        weights = file_hash(folder / WEIGHTS)
+        weights = sha256(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise RegistryError(f"{error.filename} is missing: the adapter is not complete") from None
     except OSError as error:

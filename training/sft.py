@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from quintet.models import prompts
@@ -29,7 +29,7 @@ class RejectionSampling(Objective):
         """One example for each distinct prompt, with all its rows; rows that are too long are left out."""
         found: dict[tuple[int, ...], list[Segment]] = {}
         for row in sorted(rows, key=lambda row: row.id):
-            prompt, completion = render(row.prompt, tokenizer), completion_tokens(row, tokenizer)
+            prompt, completion = render(row.prompt, tokenizer), completion_tokens(row, tokenizer, self.stops)
             if len(prompt) + len(completion) <= self.settings.max_row_tokens:
                 found.setdefault(prompt, []).append(Segment(completion, row.weight))
         return [Example(prompt, tuple(segments)) for prompt, segments in found.items()]
@@ -50,14 +50,20 @@ def render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> t
     return tuple(prompts.render(tokenizer, messages))
 
 
-def completion_tokens(row: Row, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+def completion_tokens(row: Row, tokenizer: PreTrainedTokenizerBase, stops: Collection[int] = ()) -> tuple[int, ...]:
     """The row's own token ids, or its text's; they end with the end of the turn, as the chat template writes it.
 
-    Tokens that a model ended otherwise (its tokenizer's end of text, or a schema that was complete) are given that end,
+    Tokens that a model ended otherwise (another of its stop tokens, or a schema that was complete) are given that end,
     so that what is learnt is what the template expects.
+
+    Args:
+        row: Whose.
+        tokenizer: The model's.
+        stops: Tokens at which the engine ends a reply, besides the tokenizer's end of text.
     """
     end = prompts.end_of_turn(tokenizer)
     tokens = row.tokens or tuple(tokenizer.encode(row.completion, add_special_tokens=False))
     if end is None or tokens[-1:] == (end,):
         return tokens
-    return (*(tokens[:-1] if tokens[-1:] == (tokenizer.eos_token_id,) else tokens), end)
+    ended = bool(tokens) and (tokens[-1] in stops or tokens[-1] == tokenizer.eos_token_id)
+    return (*(tokens[:-1] if ended else tokens), end)

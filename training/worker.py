@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from quintet.models.catalogue import sha256
 from quintet.models.errors import ModelError
-from quintet.models.prompts import load_tokenizer, render
+from quintet.models.prompts import load_tokenizer, render, stop_tokens
+from quintet.plugins import PluginError
 from quintet.training.errors import TrainError
 from quintet.training.parent import die_with_parent
-from quintet.training.registry import MANIFEST, WEIGHTS, aside_of, file_hash, read_adapter
+from quintet.training.registry import MANIFEST, WEIGHTS, aside_of, read_adapter
 from quintet.training.spec import Manifest, Probe, TrainProgress, TrainResult, TrainSpec
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def main() -> int:
     try:
         spec = TrainSpec.model_validate_json(arguments.spec.read_bytes())
         tell("done", make(spec, lambda progress: tell("progress", progress), begun))
-    except (TrainError, ModelError, OSError, MemoryError, ValidationError) as error:
+    except (TrainError, ModelError, PluginError, OSError, MemoryError, ValidationError) as error:
         tell("failed", " ".join(str(error).split()) or type(error).__name__)
         return 1
     return 0
@@ -65,6 +67,7 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
 
     Raises:
         TrainError: It cannot be made.
+        PluginError: There is no such objective.
         OSError: It cannot be written.
     """
     import torch
@@ -80,6 +83,10 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
         raise TrainError(f"{spec.start} has weights {found[:12]}…, the spec says {spec.start_weights[:12]}…")
     objective = load_objective(spec.settings)
     tokenizer: PreTrainedTokenizerBase = load_tokenizer(spec.model, spec.name, spec.chat_template)
+    torch.manual_seed(spec.seed)
+    model: PeftModel = lora.load(spec.model, spec.start, spec.settings)
+    base: Any = model.get_base_model()
+    objective.stops = stop_tokens(tokenizer, base.generation_config)
     examples = objective.examples(spec.rows, tokenizer)
     rows = sum(len(example.segments) for example in examples)
     if not examples:
@@ -87,8 +94,6 @@ def make(spec: TrainSpec, tell: Callable[[TrainProgress], None], begun: float) -
     steps = plan(examples, spec.settings, spec.seed)
     tokens = sum(example.tokens for step in steps for example in step)
 
-    torch.manual_seed(spec.seed)
-    model: PeftModel = lora.load(spec.model, spec.start, spec.settings)
     probe = render(tokenizer, spec.probe, reply=False)
     _fits(model, examples)
     try_out(model, probe)
@@ -146,7 +151,7 @@ def _write(model: PeftModel, spec: TrainSpec, manifest: Manifest) -> Manifest:
     try:
         aside.mkdir(parents=True)
         lora.save(model, aside, spec.name)
-        manifest = manifest.model_copy(update={"weights": file_hash(aside / WEIGHTS)})
+        manifest = manifest.model_copy(update={"weights": sha256(aside / WEIGHTS)})
         (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
         shutil.rmtree(spec.out, ignore_errors=True)
         os.replace(aside, spec.out)

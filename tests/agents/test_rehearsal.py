@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from quintet import Episode, EpisodeRole, Round, RoundRole, rehearse
 from quintet.agents.errors import AgentError
+from quintet.models.errors import SpentError
 from quintet.records import Reply
 
 
@@ -83,3 +84,42 @@ def test_a_role_speaks_in_the_rounds_that_its_settings_name_or_that_it_chooses()
 def test_too_few_replies_are_the_tests_fault() -> None:
     with pytest.raises(AgentError, match="more than 0 times"):
         rehearse(Referee())
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["{{ scene.task }}", "{{ scene }}", "{{ scene.task['truth'] }}", "{{ scene.task.model_dump() }}", "{{ tasks }}"],
+)
+def test_no_template_can_show_the_truth(words: str) -> None:
+    class Peeping(EpisodeRole):
+        """Looks for the answer."""
+
+        template = words
+
+        async def act(self, episode: Episode) -> str:
+            return str(await self.ask(episode, tasks=[episode.task]))
+
+    heard = rehearse(Peeping(), ["Aha."], question="Q?", answer="c4n4ry")
+    assert heard.prompts, heard.error
+    assert "c4n4ry" not in heard.prompts[0]
+    assert "Q?" in heard.prompts[0] or words == "{{ scene.task['truth'] }}"
+
+
+def test_the_word_truth_teaches() -> None:
+    class Asking(EpisodeRole):
+        """Asks for it."""
+
+        template = "{{ scene.task.truth }}"
+
+    assert "the truth is for verifiers" in (rehearse(Asking()).error or "")
+
+
+def test_what_must_stop_the_run_is_not_taken_for_a_lost_reply() -> None:
+    class Several(RoundRole):
+        """Asks several things at once."""
+
+        async def act(self, round: Round) -> None:
+            raise ExceptionGroup("asked at once", [SpentError("nothing is left")])
+
+    with pytest.raises(ExceptionGroup):
+        rehearse(Several())

@@ -62,8 +62,9 @@ def test_a_run_that_ends_says_what_to_do_next(workspace: Path) -> None:
     lines = hints(found, workspace)
     assert any(line.startswith("more rounds: quintet resume tiny-1 --rounds 4") for line in lines)
     assert all(f"--workspace {workspace}" in line for line in lines if "quintet" in line)
-    spent = found.model_copy(update={"status": "out of budget"})
-    assert hints(spent, Path("runs")) == [f"go on:      quintet resume tiny-1 --tokens {2 * found.budget.tokens}"]
+    settings = {**found.settings, "budget": {"tokens": 0, "seconds": 90.0}}
+    spent = found.model_copy(update={"status": "out of budget", "settings": settings})
+    assert hints(spent, Path("runs")) == ["go on:      quintet resume tiny-1 --seconds 180"]
     assert hints(found.model_copy(update={"status": "interrupted"}), Path("runs")) == [
         "go on:      quintet resume tiny-1"
     ]

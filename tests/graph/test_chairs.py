@@ -11,11 +11,14 @@ from pydantic import BaseModel
 from tiny import tiny_settings
 
 from quintet import Episode, EpisodeRole, Loop, Round, RoundRole
-from quintet.agents.players import round_players
+from quintet.agents.errors import AgentError
+from quintet.agents.players import beside, round_players
 from quintet.agents.roles import Role, seating
 from quintet.graph.errors import LoopError
 from quintet.graph.lifecycle import lifecycle
+from quintet.graph.settings import Settings
 from quintet.memory.workspace import Workspace
+from quintet.plugins import PluginError
 from quintet.records import Adapter, Call, Decision, Record, Reply, Verdict
 
 
@@ -113,3 +116,40 @@ def test_a_role_speaks_under_an_adapter_of_its_own(tiny_model_folder: Path, tmp_
     assert ("solver", "base") in by_role
     with pytest.raises(LoopError, match=r"setting fan\.adapter: .*adapter-none"):
         ran(tmp_path, tiny_model_folder, [Fan()], roles={"fan": {"adapter": "adapter-none"}})
+
+
+def test_a_chain_of_roles_stays_together_ahead_of_a_chair() -> None:
+    first = herald("curator", "before")
+    second = type("Second", (type(first),), {"before": first.name})()
+    order = seating(round_players(), [first, second])
+    assert beside(order)[0]["curator"] == ["second", "before_curator"]
+    assert not beside(order)[1]["proposer"]
+
+
+class Solver(RoundRole):
+    """Takes a player's name."""
+
+
+class Route(EpisodeRole):
+    """Takes a node's name."""
+
+
+@pytest.mark.parametrize(
+    ("joining", "said"),
+    [
+        ({"roles": [Fan]}, "without its parentheses"),
+        ({"roles": [Solver()]}, "called 'solver'"),
+        ({"roles": [Route()]}, "called 'route'"),
+        ({"models": {"critc": object()}}, "did you mean 'critic'"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_done(joining: dict[str, Any], said: str) -> None:
+    with pytest.raises(LoopError, match=said):
+        Loop(Settings(), **joining)
+
+
+def test_a_name_that_nothing_has_is_said_before_the_first_task(tiny_model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="did you mean 'confidence'"):
+        ran(tmp_path, tiny_model_folder, [], curator={"metrics": ["confidance"]})
+    with pytest.raises(AgentError, match=r"template of role 'critic': no file nowhere\.jinja"):
+        ran(tmp_path, tiny_model_folder, [], critic={"template": "nowhere.jinja"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,15 @@ def test_a_folder_without_a_model_is_one_line(tmp_path: Path):
     (tmp_path / "modules.json").write_text("[]")
     (tmp_path / "config.json").write_text("{broken")
     assert embedder_folder(tmp_path) == tmp_path
+
+
+def test_a_damaged_model_is_one_line(embedder: Embedder, tmp_path: Path):
+    folder = Path(shutil.copytree(embedder.folder, tmp_path / "copy"))
+    [weights] = folder.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(LedgerError, match="copy cannot be loaded: ") as caught:
+        Embedder(folder).embed(["a"])
+    assert "\n" not in str(caught.value)
 
 
 OFFLINE = """

@@ -298,14 +298,6 @@ async def test_ties_are_broken_by_id_however_many(run: RunLedger, remembering: R
     assert [row.task for row, _ in excluded] == [CAT.id]
 
 
-async def test_near_duplicates_in_a_batch_keep_the_first(run: RunLedger, remembering: Remembering):
-    memory = remembering(run)
-    texts = ["What is 5 + 9?", "The cat sat.", "What is 5 + 9 ?", "The cat sat.", "A dog ran."]
-    assert await memory.near_duplicates(texts) == [None, None, 0, 1, None]
-    assert await memory.near_duplicates(texts, threshold=2.0) == [None, 0, 0, 0, 0]
-    assert await memory.near_duplicates([]) == []
-
-
 async def recalled(memory: Memory) -> list[tuple[str, float]]:
     found = await memory.recall_many([SUM.question, "animals"], Task, before=9, count=4)
     return [(task.id, distance) for some in found for task, distance in some]

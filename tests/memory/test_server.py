@@ -20,7 +20,7 @@ from quintet.memory import chroma
 from quintet.memory.embedder import Embedder
 from quintet.memory.errors import IndexDamaged, LedgerError
 from quintet.memory.index import Index
-from quintet.memory.ledger import RunLedger
+from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.memory import Memory
 from quintet.memory.settings import MemorySettings
 from quintet.memory.workspace import Workspace
@@ -151,6 +151,54 @@ async def test_a_stalled_server_does_not_hang(
         assert time.monotonic() - begun < 20
     finally:
         server.process.send_signal(signal.SIGCONT)
+    assert await recalled(memory) == before
+
+
+@pytest.mark.parametrize("failures", [1, 10_000])
+async def test_a_server_that_fails_is_asked_again_and_never_emptied(
+    failures: int,
+    run: RunLedger,
+    ledger: Ledger,
+    workspace: Workspace,
+    serving: Serving,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from chromadb.api.fastapi import FastAPI
+    from chromadb.errors import InternalError
+
+    fill(run)
+    other = ledger.begin("other", 0, {})
+    other.add(*proposed(TASKS[0], 0))
+    memory, beside = serving(run, workspace), serving(other, workspace)
+    before = await recalled(memory)
+    assert await beside.sync() == 1
+    asked, left, deleted = FastAPI._make_request, [failures], []
+
+    def failing(self: FastAPI, method: str, path: str, **kwargs: object) -> object:
+        deleted.extend([path] * (method == "delete"))
+        # What reads and writes vectors fails, what deletes does not.
+        if path.endswith(("/query", "/upsert", "/get")) and left[0]:
+            left[0] -= 1
+            raise InternalError("sick")
+        return asked(self, method, path, **kwargs)
+
+    monkeypatch.setattr(FastAPI, "_make_request", failing)
+    monkeypatch.setattr("quintet.memory.memory.PAUSE", 0.01)
+    if failures == 1:
+        assert await recalled(memory) == before
+        assert not deleted
+        return
+    for attempt in (recalled, Memory.sync, Memory.rebuild):
+        with pytest.raises(LedgerError, match="fails again and again") as raised:
+            await attempt(memory)
+        assert not isinstance(raised.value, IndexDamaged)
+        assert "\n" not in str(raised.value)
+        if attempt is not Memory.rebuild:
+            monkeypatch.undo()
+            assert len(beside.index.ids("other")["task"]) == 1
+            monkeypatch.setattr(FastAPI, "_make_request", failing)
+            monkeypatch.setattr("quintet.memory.memory.PAUSE", 0.01)
+    left[0] = 0
     assert await recalled(memory) == before
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,15 @@ async def test_every_failure_is_one_line_that_names_the_endpoint_within_its_time
     assert len(line) <= 301
 
 
+async def test_asked_without_an_event_loop_the_time_limit_holds_too(stub: Stub) -> None:
+    stub.answer = trickles
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"gave no answer within 0\.5 s"):
+        # Within a running loop, as in a notebook, where no other can run.
+        chat(stub.url, seconds=0.5).invoke("Hello?")
+    assert time.monotonic() - started < 2
+
+
 async def test_an_endpoint_that_is_down_is_named() -> None:
     with endpoint(says("Hello.")) as stub:
         url = stub.url
@@ -271,6 +281,23 @@ async def test_no_more_requests_are_open_than_the_endpoint_can_take(stub: Stub) 
     copies = [asking(model, 0.1 * number, 9).model for number in range(10)]
     await asyncio.gather(*(asked(copy) for copy in copies))
     assert stub.most == 2
+
+
+def test_the_same_holds_for_threads_without_an_event_loop(stub: Stub) -> None:
+    def slow(handler: Any, stub: Stub) -> None:
+        time.sleep(0.1)
+        says("Hello.")(handler, stub)
+
+    stub.answer = slow
+    model = chat(stub.url, parallel=2)
+    with ThreadPoolExecutor(6) as threads:
+        assert {reply.content for reply in threads.map(model.invoke, ["Hello?"] * 6)} == {"Hello."}
+    assert stub.most == 2
+
+
+def test_a_limit_of_tokens_under_both_names_is_refused(stub: Stub) -> None:
+    with pytest.raises(ModelError, match="both max_tokens and max_completion_tokens"):
+        chat(stub.url, options={"max_tokens": 5, "max_completion_tokens": 6})
 
 
 def test_one_model_serves_several_runs_each_with_an_event_loop_of_its_own(stub: Stub) -> None:

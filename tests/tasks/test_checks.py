@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def refusal(kind: str, cells: dict[str, Any], **given: Any) -> str:
         ("exact", "Caf\u00e9", "Answer: Cafe\u0301", True),
         ("exact", 12, "Answer: 12", True),
         ("exact", True, "Answer: true", True),
+        ("exact", "$5", "Answer: $5", True),
+        ("exact", "$5", "Answer: $6", False),
+        ("exact", '"Hamlet"', 'Answer: "Hamlet"', True),
+        ("exact", "*args", "Answer: *args", True),
+        ("exact", "\u22125", "Answer: \u22125", True),
+        ("exact", "\u22125", "Answer: 5", False),
+        ("exact", "O'", "Answer: O'", True),
+        ("exact", "Hint: the answer: 4", "Answer: Hint: the answer: 4", True),
         ("number", "1,234", "Answer: 1234", True),
         ("number", 1234, "The answer is 1,234.", True),
         ("number", 1234, "Answer: 1234.0", True),
@@ -108,6 +117,16 @@ OPTIONS = {"options": ["Rome", "Paris", "The Hague", "Oslo"], "answer": "Paris"}
         ("Answer: A) Paris", False),
         ("Answer: E", False),
         ("Answer: B or C", False),
+        ("Answer: (B) or (C)", False),
+        ("Answer: B) C)", False),
+        ("Answer: B. C.", False),
+        ("Answer: B) or C", False),
+        ("Answer: (b) or c", False),
+        ("Answer: (B) and D.", False),
+        ("Answer: B) Paris or A) Rome", False),
+        ("Answer: B) Paris or Rome", False),
+        ("Answer: (B) (B)", True),
+        ("Answer: B) since f(a) = 3, as a city", True),
         ("Answer: Rome or Paris", False),
         ("Answer: Be sure", False),
         ("Answer: B) since it is so", True),
@@ -142,10 +161,12 @@ def test_choices_are_shown_with_letters_and_counted() -> None:
         ("exact", {"answer": " "}, "x.jsonl:7: 'answer' is empty"),
         ("exact", {"answer": ["x"]}, "x.jsonl:7: 'answer' is a list, not text: ['x']"),
         ("exact", {"answer": "a\nb"}, "'answer' has several lines"),
+        ("exact", {"answer": "**"}, "x.jsonl:7: 'answer' holds nothing that could be read"),
+        ("choice", {"options": [1.0, float("nan")], "answer": "1.0"}, "is not a list of texts"),
         ("number", {"answer": "abc"}, "x.jsonl:7: 'answer' is not a number: 'abc'"),
         ("number", {"answer": "3 apples"}, "not a number"),
         ("number", {"answer": True}, "not a number"),
-        ("number", {"answer": float("nan")}, "not a number"),
+        ("number", {"answer": float("nan")}, "x.jsonl:7: 'answer' is empty"),
         ("number", {"answer": "1e999"}, "not a number"),
         ("choice", {"options": "Rome, Paris", "answer": "Rome"}, "'options' is neither a list nor the JSON of one"),
         ("choice", {"options": ["Rome"], "answer": "Rome"}, "needs 2 to 26 choices"),
@@ -180,6 +201,24 @@ def test_a_right_answer_that_math_verify_cannot_read_is_an_error_not_a_wrong_ans
 def test_an_exact_answer_is_right_whatever_its_case_and_final_stop(text: str) -> None:
     if words(text).strip(".,;:!?… "):
         assert words(f" {text} .") == words(text)
+
+
+@given(
+    st.text("ab-\u2212*`\"'$ \u201c.,:!?\u2026", min_size=1), st.sampled_from(["Answer: {}", "Answer: **{}**", "{}"])
+)
+def test_every_truth_that_is_accepted_can_be_answered(text: str, form: str) -> None:
+    with suppress(TaskError):
+        assert score("exact", {"answer": text}, form.format(text)) == 1
+        assert check("exact").score({"answer": text}, text) == 1, "the strict reading"
+
+
+def test_choices_are_found_by_texts_that_the_extractor_strips() -> None:
+    cells = {"options": ["$5", "*args", "\u22127", "+"], "answer": "*args"}
+    assert score("choice", cells, "Answer: *args") == 1
+    assert score("choice", cells, "Answer: B) *args") == 1
+    assert score("choice", {**cells, "answer": "\u22127"}, "Answer: \u22127") == 1
+    assert score("choice", {**cells, "options": ["$5", "5"], "answer": "5"}, "Answer: 5") == 0, "which of the two?"
+    assert score("choice", {**cells, "options": ["*", "+"], "answer": "*"}, "Answer: A") == 1
 
 
 @given(st.integers(), st.sampled_from(["{}", "{:,}", "{}.0", "+{}"]))

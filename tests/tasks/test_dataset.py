@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from datafiles import CAPITALS, drawn, family, write_csv, write_lines  # type: ignore[import-not-found]
+from datafiles import CAPITALS, drawn, family, refusal, write_csv, write_lines  # type: ignore[import-not-found]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,6 +108,52 @@ def test_few_answers_that_recur_count_as_choices(tmp_path: Path, lines: Path) ->
     truths = [{"question": f"Is {n} even?", "answer": ["yes", "No."][n % 2]} for n in range(20)]
     assert {draft.choices for draft in drawn(family(write_lines(tmp_path / "y.jsonl", truths)))} == {2}
     assert {draft.choices for draft in drawn(family(lines))} == {None}, "three questions, three answers: open"
+    halves = [{"question": f"Half of {n % 2}?", "n": n, "answer": ["0", r"\frac12"][n % 2]} for n in range(20)]
+    path = write_lines(tmp_path / "z.jsonl", [{**row, "question": f"{row['n']}?"} for row in halves])
+    assert {draft.choices for draft in drawn(family(path, check="math"))} == {2}
+
+
+def test_a_predicate_counts_the_answers_it_knows(predicate: tuple[Path, Path]) -> None:
+    data, code = predicate
+    rows = [{"question": f"{n}?", "least": n, "answer": n % 2} for n in range(20)]
+    given: dict[str, Any] = {"check": "predicate", "predicate": f"{code}:longer"}
+    assert {draft.choices for draft in drawn(family(write_lines(data, rows), **given))} == {2}
+    for row in rows:
+        del row["answer"]
+    assert {draft.choices for draft in drawn(family(write_lines(data, rows), **given))} == {None}
+
+
+def test_a_predicates_rows_contradict_by_their_answers_only(predicate: tuple[Path, Path]) -> None:
+    data, code = predicate
+    given: dict[str, Any] = {"check": "predicate", "predicate": f"{code}:longer"}
+    rows = [{"id": n, "question": "One?", "answer": "Yes", "least": n} for n in range(3)]
+    [draft] = drawn(family(write_lines(data, rows), **given))
+    assert draft.truth["row"]["id"] == 0, "the first row"
+    write_lines(data, [*rows, {**rows[0], "answer": "no"}])
+    assert "with another answer" in refusal(data, **given)
+    [draft] = drawn(family(write_lines(data, [{"question": "One?", "least": n} for n in range(3)]), **given))
+    assert draft.truth["row"]["least"] == 0
+
+
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(predicate: tuple[Path, Path]) -> None:
+    data, code = predicate
+    write_lines(data, [{"question": "One?", "least": 1}, {"question": "Two?", "least": 2, "notes": ["\ud83d"]}])
+    said = refusal(data, check="predicate", predicate=f"{code}:longer")
+    assert said.startswith("x.jsonl:2: half a surrogate pair")
+
+
+def test_the_fingerprint_is_that_of_the_data_and_the_predicate(predicate: tuple[Path, Path]) -> None:
+    data, code = predicate
+    rows = [{"question": "One?", "least": 1}, {"question": "Two?", "least": 2}]
+
+    def fingerprint(rows: list[dict[str, Any]]) -> str:
+        return family(write_lines(data, rows), check="predicate", predicate=f"{code}:longer").fingerprint
+
+    first = fingerprint(rows)
+    assert first == fingerprint(rows[::-1])
+    assert first != fingerprint([rows[0], {**rows[1], "least": 3}]), "a column that only the function reads"
+    code.write_text(code.read_text() + "# the same, but who knows\n")
+    assert first != fingerprint(rows)
 
 
 async def test_choices_reach_the_task_and_its_wording(tmp_path: Path) -> None:
@@ -169,6 +215,22 @@ async def test_a_predicate_file_that_fails_is_one_line(predicate: tuple[Path, Pa
         await examiner.draw("mine", 0, 1, 1, "train")
     assert str(refused.value).startswith(f"predicate {code}:longer cannot be loaded: ModuleNotFoundError")
     assert "importable module" not in str(refused.value)
+
+
+async def test_a_predicate_that_changes_under_a_run_is_an_error(predicate: tuple[Path, Path]) -> None:
+    data, code = predicate
+    made = family(data, check="predicate", predicate=f"{code}:longer")
+    code.write_text(code.read_text().replace(">", "<"))
+    task = Task(family="mine", **drawn(made)[0].model_dump())
+    with Examiner([made]) as examiner, pytest.raises(TaskError) as refused:
+        await examiner.judge(task, ["Answer: very much"])
+    assert str(refused.value) == f"predicate {code}:longer changed since the run began: leave it alone, or start anew"
+
+
+async def test_data_that_take_too_long_name_the_setting(tmp_path: Path) -> None:
+    made = family(numbers(tmp_path / "x.jsonl", 20_000), check="number")
+    with Examiner([made], TaskSettings(draw_seconds=0.01)) as examiner, pytest.raises(LevelError, match="raise draw_"):
+        await examiner.draw("mine", 0, 1, 20_000, "train")
 
 
 # --- joining -----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,9 @@ def test_numbers(text: str, lenient: str | None, strict: str | None) -> None:
         ("Answer: The sum is 1/2.", "math", "1/2", "The sum is 1/2."),
         ("Answer: **5!**", "math", "5!", "**5!**"),
         ("an open \\boxed{3", "math", "3", None),
+        ("\\boxed{\\boxed{1} + {2}} } or \\boxed{3", "math", "1", None),
+        ("so \\(x\\) is \\[2\n+ y\\] and \\( that", "math", "\\[2\n+ y\\]", None),
+        ("Answer: 7  \t", "line", "7", "7"),
         ("", "line", None, None),
         ("", "block", None, None),
         ("", "math", None, None),
@@ -79,6 +84,17 @@ def test_numbers(text: str, lenient: str | None, strict: str | None) -> None:
 def test_other_forms(text: str, form: Form, lenient: str | None, strict: str | None) -> None:
     found = extract(text, form)
     assert (found.lenient, found.strict) == (lenient, strict)
+
+
+@pytest.mark.parametrize(
+    "part", ["\\boxed{", "\\(", "\\[", "\\( \\[", "$", "{", "Answer: x" + " " * 500, "1,111", "\\boxed"]
+)
+@pytest.mark.parametrize("form", ["math", "line", "number"])
+def test_long_texts_are_read_in_no_time(part: str, form: Form) -> None:
+    started = time.process_time()
+    extract((part * 20_000)[:20_000], form)
+    extract("Answer: x" + " " * 20_000 + "y", form)
+    assert time.process_time() - started < 0.3
 
 
 @given(st.integers(), st.sampled_from(["", "First I add.\n", "It might be 3.\n"]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,7 @@ def test_cells_may_hold_line_feeds_and_files_a_byte_order_mark(tmp_path: Path) -
         (b'{"question": null, "answer": "b"}\n', "x.jsonl:1: 'question' is empty"),
         (b'{"question": {"text": "a?"}, "answer": "b"}\n', "x.jsonl:1: 'question' is a dict, not text"),
         (b'{"question": "a\\ud83d?", "answer": "b"}\n', "x.jsonl:1: half a surrogate pair"),
+        (b'{"question": "a?", "answer": "b"}\n{"question": "c?", "answer": NaN}\n', "x.jsonl:2: 'answer' is empty"),
         (b"", "x.jsonl: no rows"),
         (b"\n \n", "x.jsonl: no rows"),
     ],
@@ -205,9 +207,27 @@ def test_the_same_question_with_another_answer_names_both_lines(tmp_path: Path) 
     assert "x.jsonl:1, with another answer" in said
 
 
+@pytest.mark.parametrize("name", ["x.parquet", "x.jsonl"])
+def test_a_number_that_is_missing_is_an_empty_cell(tmp_path: Path, name: str) -> None:
+    path = FORMATS[name](tmp_path / name, [{"question": f"{n}?", "answer": n} for n in (1.5, float("nan"))])
+    place = {"x.parquet": "x.parquet row 2", "x.jsonl": "x.jsonl:2"}[name]
+    assert refusal(path) == f"{place}: 'answer' is empty"
+
+
+def test_too_little_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def fail(path: str) -> None:
+        raise OSError(errno.ENOMEM, "Memory mapping file failed")
+
+    path = FORMATS["saved"](tmp_path / "saved", CAPITALS)
+    monkeypatch.setattr(datasets, "load_from_disk", fail)
+    assert "raise memory_mb" in refusal(path)
+
+
 @pytest.mark.parametrize("level", [1.5, "hard", None, True, float("nan"), float("inf")])
 def test_levels_are_whole_numbers(tmp_path: Path, level: object) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [CAPITALS[0], {"question": "?", "answer": "!", "level": level}])
+    path = write_lines(tmp_path / "x.jsonl", [CAPITALS[0], {"question": "?", "answer": "x", "level": level}])
     assert refusal(path, level="level").startswith("x.jsonl:2: 'level' is no level")
 
 

@@ -105,6 +105,16 @@ def test_a_rows_own_tokens_are_learnt_as_they_were_generated(tokenizer) -> None:
     assert completion_tokens(made_row("q", "44"), tokenizer)[-1] == tokenizer.eos_token_id
 
 
+def test_whichever_stop_token_ended_a_reply_the_templates_end_takes_its_place(tokenizer) -> None:
+    written, other = tuple(tokenizer.encode("4", add_special_tokens=False)), 0
+    end = completion_tokens(made_row("q", "4"), tokenizer)[-1]
+    assert other not in (end, *written)
+    objective = RejectionSampling(FLOAT32)
+    objective.stops = frozenset({end, other})
+    [example] = objective.examples([made_row("q", "4", tokens=(*written, other))], tokenizer)
+    assert example.segments[0].tokens == (*written, end)
+
+
 def test_too_long_rows_are_left_out(tokenizer) -> None:
     rows = [made_row("q", "short"), made_row("q", "long " * 2000)]
     (example,) = RejectionSampling(FLOAT32).examples(rows, tokenizer)

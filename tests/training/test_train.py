@@ -121,6 +121,12 @@ async def test_a_model_that_is_none_fails_with_its_path(make_spec: Make, tmp_pat
         await train(make_spec(model=tmp_path / "nowhere"))
 
 
+async def test_an_objective_that_is_none_fails_in_one_line(make_spec: Make) -> None:
+    with pytest.raises(TrainError, match="objective 'stf' is unknown: did you mean 'sft'") as caught:
+        await train(make_spec(objective="stf"))
+    assert "\n" not in str(caught.value)
+
+
 async def test_out_of_time_the_process_is_killed(make_spec: Make) -> None:
     spec = make_spec(max_seconds=1.0, epochs=10_000)
     begun = time.monotonic()
