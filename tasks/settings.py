@@ -26,7 +26,7 @@ class DatasetSettings(Part):
     answer_by: Literal["text", "letter", "index"] = "text"
     """How the answer names the right choice: by its text, by a letter (A is the first), or by an index from 0."""
     check: Literal["exact", "number", "math", "choice", "predicate"] = "exact"
-    """What makes an answer right: the same words (case, spacing, markup around it and final punctuation aside); the same number;
+    """What makes an answer right: the same words (case, spacing, markup and final punctuation aside); the same number;
     mathematical equivalence (math-verify); the right choice; or a Python function."""
     choices: str = ""
     """The column with the choices, a list (in CSV: its JSON), shown with letters; for the check `choice`."""

@@ -60,9 +60,6 @@ class Objective(ABC):
     stops: frozenset[int] = frozenset()
     """Tokens at which the engine ends a reply; the worker sets them before it asks for examples."""
 
-    stops: frozenset[int] = frozenset()
-    """Tokens at which the engine ends a reply; the worker sets them before it asks for examples."""
-
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings
 
