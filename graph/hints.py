@@ -33,7 +33,7 @@ def hints(report: Report, workspace: Path) -> list[str]:
     if not any(r.accepted for r in report.rounds):
         found.append("no attempt was right: begin easier (proposer.start_level), or sample more (solver.samples)")
     found += [
-        f"more rounds: quintet resume {report.run} --rounds {done + 2}{where}",
+        f"more rounds: quintet resume {report.run} --rounds {done + 2}{where} (if the suites have questions left)",
         f"look closer: quintet show {report.run}{where} · quintet lineage ID{where}",
     ]
     return found
