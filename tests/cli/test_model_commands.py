@@ -122,6 +122,7 @@ def test_a_rollback_makes_an_earlier_adapter_the_incumbent_and_retires_the_later
         assert standing(ledger).promoted == [ids[0]]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_what_it_was_rolled_back_to(answered: Answered, workspace: Path, ids: list[str]) -> None:
     answered("adapters", "rollback", "base")
     answered("resume", "--rounds", "3")

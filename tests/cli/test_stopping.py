@@ -100,6 +100,7 @@ def test_once_stops_cleanly_and_says_how_to_go_on(stage: str, tiny_model_folder:
         assert ledgers.run().find(Verification)
 
 
+@pytest.mark.slow
 def test_twice_stops_at_once(tiny_model_folder: Path, tmp_path: Path) -> None:
     run = Run(tmp_path, tiny_model_folder, tokens=300)
     run.wait_for("proposer sets tasks")

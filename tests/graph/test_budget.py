@@ -38,6 +38,7 @@ def unbroken(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
         return ledgers.run().digest(), ledgers.run().tokens()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.35])
 def test_tokens_run_out_and_a_larger_budget_goes_on_to_the_same_ledger(
     share: float, unbroken: tuple[str, int], tiny_model_folder: Path, tmp_path: Path
@@ -63,6 +64,7 @@ def test_seconds_run_out(tiny_model_folder: Path, tmp_path: Path) -> None:
     assert time.monotonic() - begun < 60
 
 
+@pytest.mark.slow
 def test_no_round_begins_that_would_leave_nothing_for_the_final_suite(
     unbroken: tuple[str, int], tiny_model_folder: Path, tmp_path: Path
 ) -> None:

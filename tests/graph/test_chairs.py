@@ -87,6 +87,7 @@ class Veto(RoundRole):
         return Opinion(verdict="reject" if round.number == 1 else "accept")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chair", ["curator", "trainer"])
 def test_a_round_roles_objection_costs_the_round_its_candidate(
     chair: str, tiny_model_folder: Path, tmp_path: Path
@@ -107,6 +108,7 @@ class Fan(EpisodeRole):
     template = "Say something about {{ scene.question }}"
 
 
+@pytest.mark.slow
 def test_a_role_speaks_under_an_adapter_of_its_own(tiny_model_folder: Path, tmp_path: Path) -> None:
     first = ran(tmp_path, tiny_model_folder, [], rounds=1)
     adapter = next(record for record in first if isinstance(record, Adapter))

@@ -93,6 +93,7 @@ def test_critic_and_skeptic_speak_through_the_endpoint_and_nobody_else(tiny_mode
         assert all(ADVICE in str(ledger.get(call)) for call in revisions)
 
 
+@pytest.mark.slow
 def test_what_was_answered_before_an_interruption_is_not_asked_again(tiny_model_folder: Path, tmp_path: Path) -> None:
     def answered() -> int:
         with ledger_of(tmp_path) as ledger:
@@ -133,6 +134,7 @@ def every_failure() -> Answer:
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("down", [False, True])
 def test_an_endpoint_that_fails_costs_replies_and_never_the_round(
     down: bool, tiny_model_folder: Path, tmp_path: Path

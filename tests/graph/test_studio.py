@@ -90,6 +90,7 @@ async def test_empty_input_begins_a_run_and_each_further_one_another(
     assert statuses(tmp_path) == ["finished", "finished"]
 
 
+@pytest.mark.slow
 async def test_a_question_waits_and_its_answer_goes_on_with_the_same_run(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
