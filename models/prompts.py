@@ -156,6 +156,7 @@ def _takes(tokenizer: Any, *roles: str) -> bool:
     try:
         text = _text(tokenizer, [{"role": role, "content": mark} for mark, role in said.items()], reply=True)
     except Exception:
+        # A template is its maker's program: by whatever error, it says that it takes no such conversation.
         return False
     return all(mark in text for mark in said)
 
@@ -165,6 +166,7 @@ def _end(tokenizer: Any) -> int | None:
     try:
         rest = _text(tokenizer, chat, reply=False).rpartition(_MARKS[1])[2].lstrip()
     except Exception:
+        # As above: a template that renders no reply names no end of one, and the tokenizer's own is used.
         return None
     known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.content.strip()}
     return known[max(fitting, key=len)] if (fitting := [text for text in known if rest.startswith(text)]) else None

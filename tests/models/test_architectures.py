@@ -18,7 +18,6 @@ from families import (
     REFUSED,
     STYLES,
     UNTRAINED,
-    make_family,
     template_for,
     tokenizer_of,
 )
@@ -50,18 +49,6 @@ class Verdict(BaseModel):
     verdict: Literal["accept", "revise", "reject"]
     score: int = Field(ge=0, le=10)
     why: str = Field(max_length=12)
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def get(family: str) -> Path:
-        if family not in made:
-            made[family] = make_family(tmp_path_factory.mktemp(family), family)
-        return made[family]
-
-    return get
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import FAMILIES, OTHERS, REFUSED, STYLES, make_family, template_for
+from families import FAMILIES, OTHERS, REFUSED, STYLES, template_for
 from made_rows import made_row, made_rows
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
@@ -32,18 +32,6 @@ FLOAT32 = TrainingSettings(
     dtype="float32", rank=4, alpha=8, lane_tokens=160, batch_tokens=480, epochs=1, threads=1, device="cpu"
 )
 PERSONA = Message(role="system", content="You are brief.")
-
-
-@pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def get(family: str) -> Path:
-        if family not in made:
-            made[family] = make_family(tmp_path_factory.mktemp(family), family)
-        return made[family]
-
-    return get
 
 
 def rows_of(count: int) -> tuple[Row, ...]:
