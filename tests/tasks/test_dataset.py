@@ -269,7 +269,7 @@ EXAMPLES = Path(tables.__file__).parents[1] / "examples"
 def test_the_example_data_are_what_the_config_says_wrote_them(capsys: pytest.CaptureFixture[str]) -> None:
     block = (EXAMPLES / "dataset.toml").read_text().split("these lines:\n#\n")[1].split("\n\n")[0]
     exec("\n".join(line[4:] for line in block.splitlines()))  # noqa: S102
-    data = EXAMPLES / "data" / "units.csv"
+    data = EXAMPLES / "data" / "groups.csv"
     assert capsys.readouterr().out == data.read_text()
     assert data.stat().st_size < 100_000
 
@@ -280,9 +280,9 @@ async def test_the_example_fits_its_suites(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.chdir(EXAMPLES.parent)
     settings = Settings.load("examples/dataset.toml", environment={})
-    with Examiner([load_families(datasets=settings.tasks.datasets)["units"]], settings.tasks) as examiner:
+    with Examiner([load_families(datasets=settings.tasks.datasets)["groups"]], settings.tasks) as examiner:
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, settings.rounds)
-        assert len(suites.tasks) == 900
+        assert len(suites.tasks) == 570
         for level in (0, 1):
-            drawn = await examiner.draw("units", level, 1, settings.rounds * settings.proposer.tasks, "train")
+            drawn = await examiner.draw("groups", level, 1, settings.proposer.tasks, "train")
             assert not suites.canonicals & {task.canonical for task in drawn}
