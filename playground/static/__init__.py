@@ -1,0 +1,1 @@
+"""What the pages load: our own styles and scripts, and under `vendor/` pinned libraries with their licences."""
