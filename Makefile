@@ -24,6 +24,9 @@ system:
 	@ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
 	  { apt-get update -q && apt-get install -q -y postgresql; } || \
 	  { echo "make: PostgreSQL is missing; install it with: apt-get install postgresql" >&2; exit 1; }
+	@command -v chromium >/dev/null || \
+	  { apt-get update -q && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; } || \
+	  { echo "make: Chromium is missing; install it with: apt-get install chromium" >&2; exit 1; }
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -1,0 +1,166 @@
+"""Every page in a real browser, on the ledger of a real run: what it shows, how it moves, who can use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import Browser, Visit, browser, chromium, served
+from short import SHORT
+
+from quintet.memory.ledger import RunLedger
+from quintet.memory.workspace import Workspace
+from quintet.records import Adapter, Evaluation, Row, Selection
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="chromium is missing: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of the demo, shortened, with the Skeptic at the table."""
+    workspace = tmp_path_factory.mktemp("real") / "runs"
+    command = ["-m", "quintet.cli", "run", "examples/arithmetic.toml", "--role", "examples/skeptic.py:Skeptic"]
+    subprocess.run(
+        [sys.executable, *command, "--workspace", str(workspace)],
+        cwd=ROOT,
+        env={**os.environ, **SHORT, "QUINTET_EVALUATION__ALPHA": "0.49", "QUINTET_EVALUATION__MINIMUM_EFFECT": "0"},
+        check=True,
+        timeout=280,
+        capture_output=True,
+    )
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def paths(real: Path) -> dict[str, str]:
+    """Every page of that run, by name."""
+    with Workspace(real).ledger() as ledgers:
+        ledger = ledgers.run()
+        return pages_of(ledger)
+
+
+def pages_of(ledger: RunLedger) -> dict[str, str]:
+    """Every page of a run, by name."""
+    run = f"/runs/{ledger.run}"
+    # A row's, where there is one: it has been through everything.
+    chosen = next(iter(ledger.find(Row)), None) or ledger.find(Selection)[0]
+    adapters = ledger.find(Adapter)
+    candidate = adapters[-1].id if adapters else "base"
+    suites = [evaluation.suite for evaluation in ledger.find(Evaluation) if evaluation.adapter == candidate]
+    return {
+        "runs": "/",
+        "run": run,
+        "conversations": f"{run}/conversations",
+        "conversation": f"{run}/tasks/{chosen.task}",
+        "rows": f"{run}/rows",
+        "adapters": f"{run}/adapters",
+        "lineage": f"{run}/lineage/{chosen.id}",
+        "record": f"{run}/records/{chosen.id}",
+        "events": f"{run}/events",
+        "memory": f"{run}/memory",
+        "compare": f"/compare?left={ledger.run}:base&right={ledger.run}:{candidate}&suite={(suites or ['final'])[-1]}",
+    }
+
+
+NAMES = (
+    "runs",
+    "run",
+    "conversations",
+    "conversation",
+    "rows",
+    "adapters",
+    "lineage",
+    "record",
+    "events",
+    "memory",
+    "compare",
+)
+
+
+@pytest.fixture(scope="module")
+def window() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def base(real: Path) -> Iterator[str]:
+    with served(real) as address:
+        yield address
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_a_page_is_clean(window: Browser, base: str, paths: dict[str, str], name: str, dark: bool, phone: bool) -> None:
+    visit = Visit(window, base, dark=dark, phone=phone)
+    page = visit.to(paths[name])
+    assert page.locator("h1").count() == 1
+    assert visit.overflow() <= 0
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    visit.clean()
+    visit.context.close()
+
+
+def test_the_theme_is_kept(window: Browser, base: str) -> None:
+    visit = Visit(window, base)
+    page = visit.to("/")
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(paper)
+    page.get_by_role("button", name="Dark or light").click()
+    dark = page.evaluate(paper)
+    assert dark != light
+    visit.to("/")
+    assert page.evaluate(paper) == dark
+    visit.clean()
+
+
+def test_the_keyboard_leads_everywhere(window: Browser, base: str, paths: dict[str, str]) -> None:
+    visit = Visit(window, base)
+    page = visit.to("/")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{paths['run']}")
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+    for name in ("rows", "events", "memory", "conversations"):
+        visit.to(paths[name])
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.matches('[data-search]')"), name
+        page.keyboard.press("Escape")
+        page.keyboard.press("j")
+        assert page.locator("[data-step].current").count() == 1, name
+    visit.clean()
+
+
+def test_three_questions_are_answered_within_two_clicks(
+    window: Browser, base: str, real: Path, paths: dict[str, str]
+) -> None:
+    visit = Visit(window, base)
+    page = visit.to(paths["run"])
+    # Did it get better?
+    assert page.get_by_text("points").first.is_visible()
+    # What was said?
+    page.get_by_role("link", name="Conversations", exact=True).click()
+    page.wait_for_selector(".role-solver")
+    assert page.locator(".role-critic, .role-curator").count()
+    # Why this row?
+    page.get_by_role("link", name="Rows", exact=True).click()
+    with Workspace(real).ledger() as ledgers:
+        rows, selections = ledgers.run().find(Row), {s.id: s for s in ledgers.run().find(Selection)}
+    assert rows, "the shortened demo gave no row"
+    assert page.get_by_text(selections[rows[0].selection].reason).first.is_visible()
+    visit.clean()
