@@ -11,8 +11,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from quintet.errors import QuintetError
 
-class PluginError(Exception):
+
+class PluginError(QuintetError):
     """What is plugged in cannot be found or used; the message says which, and what would be right."""
 
 
@@ -75,8 +77,10 @@ def from_file(given: str, option: str) -> Plugin:
     """
     file, colon, name = given.rpartition(":")
     path = Path(file).resolve()
-    if not colon or not path.is_file() or path.suffix != ".py":
-        raise PluginError(f"{option} {given}: expected FILE.py:NAME, and {file or given} is no Python file")
+    if not colon or path.suffix != ".py":
+        raise PluginError(f"{option} {given}: expected FILE.py:NAME, such as skeptic.py:Skeptic")
+    if not path.is_file():
+        raise PluginError(f"{option} {given}: there is no file {file}")
     if not path.stem.isidentifier():
         raise PluginError(f"{option} {given}: {path.name} cannot be imported; rename it to letters, digits and _")
     if str(path.parent) not in sys.path:

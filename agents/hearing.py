@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from quintet.agents.errors import AgentError
 from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, Words, verdict_of
 from quintet.agents.table import Episode, Round
+from quintet.models.clock import limited
 from quintet.models.errors import SpentError
 from quintet.records import Call, Record, Reply
 
@@ -29,7 +30,7 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     if not role.speaks(_number(scene)):
         return []
     try:
-        async with asyncio.timeout(role.settings.seconds) as limit:
+        async with limited(role.settings.seconds) as limit:
             records = _records(role, scene, await _act(role, scene))
     except (LedgerError, SpentError, asyncio.CancelledError):
         raise
@@ -40,7 +41,7 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
         reason = f"stalled for more than {role.settings.seconds:g} s" if stalled else _first_line(error)
         if isinstance(role, RoundRole) and role.builtin:
             if stalled:
-                raise AgentError(f"{role.name} {reason}: raise {role.name}.seconds") from error
+                raise AgentError(f"{role.name} {reason}: raise {role.name}.seconds", fault=True) from error
             raise
         records = [_reply(role, scene, None, reason)]
     role.table.ledger.add(*records)

@@ -148,13 +148,15 @@ class Role:
         temperature = settings.temperature if temperature is None else temperature
         schema = reply.model_json_schema() if reply is not None else None
         if is_served(model):
+            # The run's adapters are those of the model that is trained: another speaks as it is, unless told otherwise.
+            adapter = settings.adapter or (incumbent if model is self.table.model("") else None)
             options: dict[str, Any] = {
                 "n": n,
                 "temperature": temperature,
                 "top_k": settings.top_k,
                 "max_tokens": settings.max_tokens,
                 "seed": digest((self.table.seed, number, self.name, task, turn, about)),
-                "adapter": settings.adapter or incumbent,
+                "adapter": adapter,
             }
             put = Asking(model, options if schema is None else {**options, "schema": schema})
         else:

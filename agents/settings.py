@@ -26,7 +26,8 @@ class RoleSettings(Part):
     max_tokens: int = Field(48, gt=0)
     """Longest reply, in tokens."""
     seconds: float = Field(900.0, gt=0)
-    """Longest time for one act, in seconds, waiting for the wave included; past it the reply is lost, not the round."""
+    """Longest time for one act, in seconds; past it the reply is lost, not the round. Waiting for a model that Quintet
+    serves does not count: its calls have a limit of their own, `model.call_seconds`."""
     chat: str = ""
     """Chat model it speaks through, a section of `chats`; empty is the model that is trained. Not for the solver, whose
     attempts are what is trained on."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quintet.agents.settings import AgentSettings
+from quintet.models.barrier import Barrier
 from quintet.records import BASE, Adapter, Attempt, Critique, Record, Reply, Task, Verdict
 
 if TYPE_CHECKING:
@@ -50,19 +51,16 @@ class Table:
     """Wall time that the run's budget leaves; `None` where it has none."""
     check: Callable[[], None] = lambda: None
     """Raises a `SpentError` once the budget is spent; asked before each call of a model that Quintet does not serve."""
+    barrier: Barrier = field(default_factory=Barrier)
+    """Where all who sit together wait for one another before the models that Quintet serves answer."""
 
     def model(self, role: str) -> BaseChatModel:
         """The chat model that this role speaks through."""
         return self.models.get(role) or self.models[""]
 
-    @asynccontextmanager
-    async def seated(self) -> AsyncIterator[None]:
+    def seated(self) -> AbstractAsyncContextManager[None]:
         """Take part in the waves of all served models: those who sit together ask together, whatever the timing."""
-        async with AsyncExitStack() as stack:
-            for model in {id(model): model for model in self.models.values()}.values():
-                if (waves := getattr(model, "waves", None)) is not None:
-                    await stack.enter_async_context(waves.participant())
-            yield
+        return self.barrier.participant()
 
 
 @dataclass

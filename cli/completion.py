@@ -15,7 +15,7 @@ from quintet.cli.frame import guarded
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @guarded
 def completion(shell: str) -> None:
-    """Print what switches on completion in SHELL: eval "$(quintet completion bash)"."""
+    """Print what switches on completion in SHELL. In bash: eval "$(quintet completion bash)"."""
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"no completion for {shell}")

@@ -1,4 +1,4 @@
-"""What all commands share: the options, the output, and one line for whatever a user can mend."""
+"""What all commands share: the options, the output, the exit codes, and one line for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 
 import click
 
+from quintet.errors import QuintetError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-WRONG_INPUT, STOPPED = 2, 130
+FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
 
 
 def guarded(command: F) -> F:
-    """Turn what a user can mend into one line and exit code 2, and Ctrl-C into a hint how to go on."""
+    """Turn what a user can mend into one line and exit code 2, a failure into one line and 1, and Ctrl-C into 130."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -38,13 +40,12 @@ def guarded(command: F) -> F:
                     f"quintet: the disk is full{where}; what is recorded is whole; free space, then quintet resume",
                     err=True,
                 )
-                sys.exit(1)
-            told = next((error for error in chain if type(error).__module__.startswith("quintet.")), None)
-            if told is None or told is not chain[0]:
+                sys.exit(FAILED)
+            told = chain[0]
+            if not isinstance(told, QuintetError):
                 raise
             click.echo(f"quintet: {' '.join(str(told).split())}", err=True)
-            # A disk that fails is not the user's input.
-            sys.exit(1 if getattr(told, "disk", False) else WRONG_INPUT)
+            sys.exit(FAILED if told.fault else WRONG_INPUT)
 
     return run  # type: ignore[return-value]
 

@@ -18,7 +18,7 @@ held_option = click.option("--run", help="Whose memory (default: for each ID, th
 
 @click.group()
 def memory() -> None:
-    """The shared memory: lessons, rows and tasks, recalled by meaning."""
+    """The shared memory of lessons, rows and tasks, by meaning."""
 
 
 @memory.command()
@@ -49,7 +49,7 @@ def search(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    """The memories nearest in meaning to TEXT, each with its cosine distance."""
+    """The memories nearest in meaning to TEXT. Each is shown with its cosine distance."""
     from quintet.memory.browsing import search as find
     from quintet.memory.views import Asked
 
@@ -79,7 +79,7 @@ def search(
 @json_option
 @guarded
 def stats(run: str | None, workspace: Path, as_json: bool) -> None:
-    """How much is remembered, and whether the index is up to date with the ledger."""
+    """How much is remembered, and whether the index keeps up."""
     from quintet.memory.browsing import stats as count
 
     found = count(workspace, run)
@@ -95,7 +95,7 @@ def stats(run: str | None, workspace: Path, as_json: bool) -> None:
 @json_option
 @guarded
 def rebuild(run: str | None, workspace: Path, as_json: bool) -> None:
-    """Make the Chroma index anew from the ledger; other runs' memories follow when they are next used."""
+    """Make the Chroma index anew from the ledger. Other runs' memories follow when they are next used."""
     from quintet.memory.browsing import rebuild as make_anew
 
     found = make_anew(workspace, run)

@@ -48,7 +48,7 @@ def eval(
     workspace: Path,
     as_json: bool,
 ) -> None:
-    """Evaluate on a suite; two adapters, or two strategies, are compared on the same items."""
+    """Evaluate on a suite. Two adapters, or two strategies, are compared on the same items."""
     from quintet.graph.comparing import compare_on
 
     found = compare_on(workspace, run, suite, adapters, named, samples, number)  # type: ignore[arg-type]
@@ -81,11 +81,17 @@ def solve(
     as_json: bool,
 ) -> None:
     """Put one QUESTION to the solver, through a refinement strategy."""
+    if not question.strip():
+        raise click.UsageError("QUESTION is empty")
+    from quintet.agents.strategies import strategies
     from quintet.graph.solving import Solved, beside
     from quintet.graph.solving import solve as put
 
+    # An unknown one is refused before a model is loaded.
+    strategies([strategy], samples)
+
     async def ask() -> list[Solved]:
-        async with beside(workspace, run, adapters, model) as side:
+        async with beside(workspace, run, adapters, model, family) as side:
             return await put(side, question, strategy, samples, family)
 
     found = asyncio.run(ask())
@@ -129,6 +135,7 @@ def chat(
     async def converse() -> list[dict[str, Any]]:
         async with beside(workspace, run, adapters, model) as side:
             talk = Talk(side.adapters, quiet=as_json)
+            talk.greet(side.run or str(model))
             opening = [Message(role="system", content=system)] if system else []
             said: dict[str, list[Message]] = {adapter: list(opening) for adapter in side.adapters}
             turns: list[dict[str, Any]] = []
@@ -157,7 +164,7 @@ def chat(
 @click.pass_context
 @guarded
 def adapters(context: click.Context, run: str | None, workspace: Path, as_json: bool) -> None:
-    """The registry: every adapter with its parent, rows, scores and status."""
+    """The registry of adapters: parent, rows, scores, status."""
     if context.invoked_subcommand:
         # What was said to the group holds for its commands.
         given: dict[str, Any] = {"workspace": workspace, "as_json": as_json, **({"run": run} if run else {})}
@@ -184,7 +191,7 @@ def adapters(context: click.Context, run: str | None, workspace: Path, as_json: 
 @json_option
 @guarded
 def rollback(id: str, reason: str, run: str | None, workspace: Path, as_json: bool) -> None:
-    """Make ID, promoted earlier, or `base`, the incumbent again; what was promoted since retires."""
+    """Make ID the incumbent again. It was promoted earlier, or is `base`; what was promoted since retires."""
     from quintet.graph.adapters import roll_back
 
     done = asyncio.run(roll_back(workspace, run, id, reason))

@@ -12,7 +12,8 @@ import click
 
 from quintet.cli.frame import guarded, json_option, out
 
-EPISODE_CHAIRS, ROUND_CHAIRS = ("solver", "critic"), ("proposer", "curator", "trainer")
+CHAIRS = ("proposer", "solver", "critic", "curator", "trainer")
+EPISODE_CHAIRS = ("solver", "critic")
 
 ROLE = '''\
 """{title}: a role that speaks {where} the {chair}, {rhythm}.
@@ -26,7 +27,7 @@ from quintet import {kind}
 
 
 class {title}Reply(BaseModel):
-    """What the {name} says; decoding is constrained to it."""
+    """What the {words} says; decoding is constrained to it."""
 
 {fields}
 
@@ -58,7 +59,7 @@ Your remark, as JSON:
 """
 
 ROLE_TEST = '''\
-"""The {name} rehearsed: no run, and a chat model that says what the test wants."""
+"""The {words} rehearsed: no run, and a chat model that says what the test wants."""
 
 from {name} import {title}
 
@@ -163,21 +164,23 @@ def role(name: str, after: str | None, before: str | None, verdict: bool, folder
     if after and before:
         raise click.UsageError("--after or --before, not both")
     name, title = _names(name)
+    if name in CHAIRS:
+        raise click.UsageError(f"{name} sits at the table already: choose another name")
     where: Literal["after", "before"] = "before" if before else "after"
     chair = before or after or "critic"
-    if chair not in EPISODE_CHAIRS + ROUND_CHAIRS:
-        raise click.UsageError(f"--{where} {chair}: the chairs are {', '.join(EPISODE_CHAIRS + ROUND_CHAIRS)}")
+    if chair not in CHAIRS:
+        raise click.UsageError(f"--{where} {chair}: the chairs are {', '.join(CHAIRS)}")
     per_task = chair in EPISODE_CHAIRS
     fields = ['    remark: str = Field(min_length=1, max_length=60)\n    """One short sentence."""\n']
     said = '{"remark": "Check the carry."}'
     if verdict:
         wish = '"accept", "revise", "reject"'
-        fields.append(
-            f'    verdict: Literal[{wish}]\n    """The strictest at the table wins; none overrides a proof."""\n'
-        )
+        note = "The strictest at the table wins; nobody is milder than the verifier."
+        fields.append(f'    verdict: Literal[{wish}]\n    """{note}"""\n')
         said = '{"remark": "Check the carry.", "verdict": "revise"}'
     words = {
         "name": name,
+        "words": name.replace("_", " "),
         "title": title,
         "file": f"{name}.py",
         "where": where,
@@ -211,6 +214,9 @@ def task(name: str, folder: Path, as_json: bool) -> None:
     words = {"name": name, "title": title, "file": f"{name}.py"}
     files = {f"{name}.py": TASK.format(**words), f"test_{name}.py": TASK_TEST.format(**words)}
     _write(folder, files, f"quintet run CONFIG.toml --task {folder / name}.py:{title}", as_json)
+    if not as_json:
+        practised = f'families = ["{name}"] under [proposer], families = {{ {name} = [0] }} under [evaluation]'
+        click.echo(f"practise it: {practised}", err=True)
 
 
 def _names(given: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quintet.cli.frame import guarded, json_option, out, show_table
+from quintet.cli.frame import FAILED, guarded, json_option, out, show_table
 
 if TYPE_CHECKING:
     from quintet.graph.joining import Joined
@@ -28,7 +28,7 @@ def _joined(config: Path | None) -> Joined:
 @json_option
 @guarded
 def roles(config: Path | None, as_json: bool) -> None:
-    """Who sits at the table, in speaking order; with those whom CONFIG lets join."""
+    """Who sits at the table, in speaking order. Those whom CONFIG lets join are among them."""
     from quintet.agents.players import at_the_table
 
     found = at_the_table(_joined(config).roles)
@@ -46,7 +46,7 @@ def roles(config: Path | None, as_json: bool) -> None:
 @json_option
 @guarded
 def tasks(config: Path | None, as_json: bool) -> None:
-    """What can be asked: the task families and their levels; with those of CONFIG, its data sets included."""
+    """What can be asked: the task families and their levels. Those of CONFIG, and its data sets, are among them."""
     from quintet.tasks.families import catalogue
 
     joined = _joined(config)
@@ -62,7 +62,7 @@ def tasks(config: Path | None, as_json: bool) -> None:
 @json_option
 @guarded
 def doctor(as_json: bool) -> None:
-    """What works on this machine, and the command that mends what does not."""
+    """What works on this machine, and what mends what does not."""
     from quintet.graph.doctor import examine
 
     found = examine()
@@ -74,4 +74,4 @@ def doctor(as_json: bool) -> None:
             [["ok" if f.ok else "no" if f.needed else "–", f.what, f.found, f.mend] for f in found],
         )
     if not all(finding.ok for finding in found if finding.needed):
-        sys.exit(1)
+        sys.exit(FAILED)

@@ -28,6 +28,11 @@ class Talk:
         self._live: Live | None = None
         self._written = 0
 
+    def greet(self, run: str) -> None:
+        """Say on a terminal who listens, and how to end it."""
+        if sys.stdin.isatty() and not self._quiet:
+            sys.stderr.write(f"{run}: {', '.join(self._adapters)} (an empty line or Ctrl-D ends it)\n")
+
     async def listen(self) -> str:
         """The user's next line; empty at the end."""
         loop = asyncio.get_running_loop()

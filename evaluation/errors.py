@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from quintet.errors import QuintetError
 
-class EvaluationError(Exception):
-    """An evaluation or comparison cannot be made as asked."""
+
+class EvaluationError(QuintetError):
+    """An evaluation or comparison cannot be made: what it rests on does not fit together."""
+
+    fault = True
 
 
 class SuiteError(EvaluationError):
@@ -17,6 +21,8 @@ class SuiteError(EvaluationError):
         found: Distinct items there are.
         needed: Distinct items there would have to be.
     """
+
+    fault = False
 
     def __init__(self, message: str, suite: str, family: str = "", level: int = -1, found: int = 0, needed: int = 0):
         super().__init__(message)

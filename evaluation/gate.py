@@ -157,7 +157,7 @@ def abstain(round: int, incumbent: str, reason: str) -> Decision:
 def gate_objections(gate: Comparison, alpha: float, settings: EvaluationSettings) -> list[str]:
     """What the gate suite says against a promotion; nothing, if it passes."""
     if gate.p_value >= alpha:
-        return [f"{gate.won} items won, {gate.lost} lost, {_p(gate.p_value)} ≥ α = {alpha:.2g}, {_points(gate)}"]
+        return [f"{_tally(gate)}, {_p(gate.p_value)} ≥ α = {alpha:.2g}, {_points(gate)}"]
     if gate.effect <= 0:
         return [f"worse than the incumbent: {_sentence(gate, alpha)}"]
     if gate.effect < settings.minimum_effect:
@@ -219,13 +219,17 @@ def _retention_objections(
     if passes:
         return []
     return [
-        f"retention: {found.won} items won, {found.lost} lost, {100 * found.effect:+.1f} points; a fall of "
+        f"retention: {_tally(found)}, {100 * found.effect:+.1f} points; a fall of "
         f"{100 * margin:.3g} cannot be excluded, it may be {100 * found.low:+.1f} (one-sided α = {alpha:.2g})"
     ]
 
 
 def _sentence(gate: Comparison, alpha: float) -> str:
-    return f"{gate.won} items won, {gate.lost} lost, {_p(gate.p_value)} < α = {alpha:.2g}, {_points(gate)}"
+    return f"{_tally(gate)}, {_p(gate.p_value)} < α = {alpha:.2g}, {_points(gate)}"
+
+
+def _tally(found: Comparison) -> str:
+    return f"{found.won} item{'' if found.won == 1 else 's'} won, {found.lost} lost"
 
 
 def _points(found: Comparison) -> str:

@@ -178,9 +178,10 @@ def _refuse_small(suite: Suite, items: int, rounds: int, decides: Callable[[int]
     if decides(items):
         return
     fewest = next((n for n in range(items, MOST_ITEMS) if decides(n)), MOST_ITEMS)
+    or_none = ", or 0, which leaves the suite out" if suite == "retention" else ""
     raise SuiteError(
         f"{suite} suite: {items} items are too few to promote any candidate in round {rounds}; "
-        f"{suite}_items must be at least {fewest}",
+        f"{suite}_items must be at least {fewest}{or_none}",
         suite,
         found=items,
         needed=fewest,

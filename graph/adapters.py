@@ -129,8 +129,8 @@ async def roll_back(workspace: Path, run: str | None, given: str, reason: str) -
             if adapter == now.incumbent:
                 raise LoopError(f"{adapter} is the incumbent of {ledger.run} already")
             if adapter not in (BASE, *now.promoted):
-                there = ", ".join([BASE, *now.promoted[:-1]])
-                raise LoopError(f"{adapter} is {now.status[adapter]}: an incumbent must have passed the gate; {there}")
+                there = ", ".join(one for one in (BASE, *now.promoted) if one != now.incumbent) or "nothing else"
+                raise LoopError(f"{adapter} is {now.status[adapter]}; {ledger.run} can be rolled back to {there}")
             retired = now.promoted[now.promoted.index(adapter) + 1 :] if adapter != BASE else now.promoted
             settings = Settings.of_run(ledger.info.settings)
             memory = Memory(ledger, Index(place.chroma, settings.memory), settings.memory)

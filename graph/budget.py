@@ -48,7 +48,8 @@ class Budget:
 
         def spent(more: int) -> str:
             if self.settings.tokens and tokens + more >= self.settings.tokens:
-                return f"the budget of {self.settings.tokens:,} tokens is spent"
+                lost = f", {more:,} of it on calls that were cut off and are asked again on resume" if more else ""
+                return f"the budget of {self.settings.tokens:,} tokens is spent{lost}"
             if self.settings.seconds and self.seconds >= self.settings.seconds:
                 return f"the budget of {self.settings.seconds:g} seconds is spent"
             return ""

@@ -92,7 +92,9 @@ async def _compare(
             raise LoopError(f"run {ledger.run} is not finished: let it end first, with quintet resume {ledger.run}")
         decided = len(ledger.find(Decision))
         if suite == "gate" and round > decided:
-            raise LoopError(f"run {ledger.run} has decided {decided} rounds: the gate of round {round} is yet unseen")
+            raise LoopError(f"run {ledger.run} is at round {decided}: the gate of round {round} is yet unseen")
+        if not getattr(settings.evaluation, f"{suite}_items"):
+            raise LoopError(f"run {ledger.run} has no {suite} suite: evaluation.{suite}_items is 0")
         stack.enter_context(place.claim(ledger.run))
         adapters = [known(ledger, adapter) for adapter in given] or [standing(ledger).incumbent]
         rounds = max(round, settings.rounds)
@@ -100,8 +102,6 @@ async def _compare(
         # Without the roles: an evaluation asks the solver's questions, and nobody speaks before or after.
         async with opened(settings, ledger, place, (), rounds=rounds, openings=openings) as context:
             tasks = await _items(context, suite, round)
-            if not tasks:
-                raise LoopError(f"run {ledger.run} has no {suite} suite: evaluation.{suite}_items is 0")
             for registered in ledger.find(Adapter):
                 if registered.id in adapters:
                     await context.table.serve(registered)
@@ -116,6 +116,21 @@ async def _compare(
         suite=suite,
         scores={_label(evaluation): score(evaluation, confidence) for evaluation in found},
         comparison=compare(found[0], found[1], settings.evaluation) if len(found) == 2 else None,
+    )
+
+
+def on_both(left: Evaluation, right: Evaluation) -> tuple[Evaluation, Evaluation]:
+    """Two evaluations cut to the items that both answered, in the order of the left; as they are where these are all.
+
+    `compare` takes the result; with no item in common, both are empty.
+    """
+    if left.tasks == right.tasks:
+        return left, right
+    lefts, rights = ({answer.task: answer for answer in one.answers} for one in (left, right))
+    tasks = tuple(task for task in left.tasks if task in rights)
+    return (
+        left.with_(tasks=tasks, answers=tuple(lefts[task] for task in tasks)),
+        right.with_(tasks=tasks, answers=tuple(rights[task] for task in tasks)),
     )
 
 

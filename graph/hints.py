@@ -30,10 +30,11 @@ def hints(report: Report, workspace: Path) -> list[str]:
             f"talk to it: quintet chat --adapter base --adapter {best}{where}",
             f"take it:    quintet adapters export {best} FOLDER{where}",
         ]
+    trained = [r.adapter for r in report.rounds if r.adapter]
     if not any(r.accepted for r in report.rounds):
         found.append("no attempt was right: begin easier (proposer.start_level), or sample more (solver.samples)")
     found += [
         f"more rounds: quintet resume {report.run} --rounds {done + 2}{where} (if the suites have questions left)",
-        f"look closer: quintet show {report.run}{where} · quintet lineage ID{where}",
+        f"look closer: quintet show {report.run}{where} · quintet lineage {trained[-1] if trained else 'ID'}{where}",
     ]
     return found

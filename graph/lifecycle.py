@@ -255,7 +255,8 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         return {"candidate": None, "note": f"training failed: {error}"}
     adapters = [record for record in said if isinstance(record, Adapter)]
     if not adapters:
-        return {"candidate": None, "note": f"{materials(state, context)} rows are too few to learn from"}
+        least = f"trainer.least_rows is {context.settings.trainer.least_rows}"
+        return {"candidate": None, "note": f"too few rows to learn from: {materials(state, context)} ({least})"}
     return {"candidate": adapters[-1].id}
 
 
@@ -301,10 +302,10 @@ def decide(state: State, context: Context) -> dict[str, Any]:
 def ending(number: int, context: Context) -> str:
     """Why the run ends with this round; empty if it does not."""
     if number >= context.rounds:
-        return f"all {context.rounds} rounds are done"
+        return f"round {number} of {context.rounds} is done: the run ends"
     if context.judging.stalled():
         patience = context.settings.evaluation.curriculum.patience
-        return f"nothing was gained on the steer suite in {patience} rounds: the run ends with round {number}"
+        return f"no new best on the steer suite (patience {patience}): the run ends with round {number}"
     if context.budget and (why := context.budget.too_little_for(number + 1, context.settings.evaluation)):
         return f"{why}: the run ends with round {number}"
     return ""

@@ -116,7 +116,7 @@ class Serving:
         proof = await self._computed(self.engine.prove, adapter.id)
         apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
         if not proof.ok:
-            raise LoopError(f"what is served is not {adapter.id}: {apart}")
+            raise LoopError(f"what is served is not {adapter.id}: {apart}", fault=True)
         doubt = "" if proof.decided else " (too close to tell)"
         self._emit({"event": "said", "text": f"{adapter.id} is served: {apart}{doubt}"})
 
@@ -157,10 +157,13 @@ async def opened(
         TaskError: A family is unknown.
         SuiteError: A suite does not fit.
         LoopError: A role names an adapter that is not there.
+        PluginError: There is no such metric or objective.
+        AgentError: A role's words cannot be read.
     """
     from quintet.evaluation.suites import Suites
 
     rounds = rounds or settings.rounds
+    check(settings)
     async with examined(settings, families) as examiner:
         # First, since it says within a second what does not fit.
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds, openings)
@@ -169,7 +172,8 @@ async def opened(
             ledger.add(*suites.tasks)
             await table.memory.sync()
             seated = [role.sit(table) for role in roles]
-            check(settings, seated)
+            for role in seated:
+                role.check()
             yield Context(
                 settings=settings,
                 table=table,
@@ -182,18 +186,15 @@ async def opened(
             )
 
 
-def check(settings: Settings, roles: Sequence[Role]) -> None:
-    """See that what the settings name is there, before hours are spent on what comes before it is needed.
+def check(settings: Settings) -> None:
+    """See that what the settings name is there, before a model is loaded and hours are spent.
 
     Raises:
         PluginError: There is no such metric or objective.
-        AgentError: A role's words cannot be read.
     """
     plugin(OBJECTIVES, settings.training.objective, "objective")
     for name in settings.curator.metrics:
         load_metric(name)
-    for role in roles:
-        role.check()
 
 
 @asynccontextmanager

@@ -11,12 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from quintet.graph.report import Final, Report, Score
+    from quintet.graph.report import Counts, Final, Report, Score
     from quintet.memory.lineage import Lineage, Relative
 
 
 PLOT = 60
-"""Columns of the plot's axis."""
+"""Most columns of the plot's axis."""
+BESIDE = 28
+"""Columns beside it: round, side, decision."""
+WIDE = 100
+"""Columns that both tables of rounds need; in fewer, the first leaves the scores to the second."""
+SCORES = ("steer", "gate: incumbent", "candidate")
 
 COLUMNS = (
     "round",
@@ -33,9 +38,11 @@ COLUMNS = (
 )
 
 
-def render(report: Report) -> Group:
+def render(report: Report, width: int) -> Group:
     """The table of rounds, what the roles did, and the verdict."""
-    parts: list[Table | Text] = [_rounds(report), _scores(report), *_plot(report), _roles(report)]
+    axis = max(20, min(PLOT, width - BESIDE))
+    parts: list[Table | Text] = [_rounds(report, width), _scores(report, width), *_plot(report, axis), _roles(report)]
+    parts += [Text(f"round {r.round}: joined roles said: {_said(r.counts)}") for r in report.rounds if _said(r.counts)]
     parts += [Text(f"round {r.round}: {r.reason}") for r in report.rounds if r.reason]
     parts += [Text(f"round {r.round}: alarm: {alarm}", style="yellow") for r in report.rounds for alarm in r.alarms]
     if report.final:
@@ -47,11 +54,12 @@ def render(report: Report) -> Group:
     return Group(*parts, Text(took, style="dim"))
 
 
-def plain(report: Report, width: int = 118) -> str:
+def plain(report: Report, width: int) -> str:
     """The same as text without colour."""
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(render(report))
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+    console.print(render(report, width))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def percent(score: Score | None) -> str:
@@ -61,12 +69,13 @@ def percent(score: Score | None) -> str:
     return f"{100 * score.correct / score.n:.0f} ({100 * score.strict / score.n:.0f}) %"
 
 
-def _rounds(report: Report) -> Table:
+def _rounds(report: Report, width: int) -> Table:
     table = Table(title=f"{report.run}: {report.status}", title_justify="left", box=None, pad_edge=False)
-    for name in COLUMNS:
+    shown = [name for name in COLUMNS if width >= WIDE or name not in SCORES]
+    for name in shown:
         table.add_column(name, justify="left" if name in ("levels", "decision") else "right")
     for r in report.rounds:
-        table.add_row(
+        cells = (
             str(r.round),
             " ".join(str(level) for level in r.levels.values()),
             str(r.tasks),
@@ -79,12 +88,14 @@ def _rounds(report: Report) -> Table:
             r.decision,
             f"{r.seconds:.0f}",
         )
+        table.add_row(*(cell for name, cell in zip(COLUMNS, cells, strict=True) if name in shown))
     return table
 
 
-def _scores(report: Report) -> Table:
+def _scores(report: Report, width: int) -> Table:
     title = "scores: % right (lenient), 95 % interval, items"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    gap = (0, 1) if width >= WIDE else (0, 1, 0, 0)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=gap)
     for name in ("round", "steer", "gate: incumbent", "gate: candidate", "retention: candidate"):
         table.add_column(name, justify="right")
     for r in report.rounds:
@@ -99,7 +110,7 @@ def _interval(score: Score | None) -> str:
     return f"{100 * score.correct / score.n:.0f} [{100 * score.low:.0f}, {100 * score.high:.0f}] of {score.n}"
 
 
-def _plot(report: Report) -> list[Text]:
+def _plot(report: Report, width: int) -> list[Text]:
     """The gate's scores as intervals on one axis, a line each: what a table of numbers hides is seen here."""
     gates = [(r, r.gate) for r in report.rounds if r.gate]
     if not gates:
@@ -107,24 +118,24 @@ def _plot(report: Report) -> list[Text]:
     highest = max(side.high for _, gate in gates for side in (gate.incumbent, gate.candidate))
     # Up to the next ten per cent, so that the axis ends in a round number.
     top = min(1.0, math.ceil(10 * highest) / 10)
-    axis = f"{'0 %':<{PLOT - 6}}{100 * top:>5.0f} %"
+    axis = f"{'0 %':<{width - 6}}{100 * top:>5.0f} %"
     lines = [Text("gate by round, 95 % interval"), Text(f"{'':18}{axis}", style="dim")]
     for r, gate in gates:
         for name, side in (("incumbent", gate.incumbent), ("candidate", gate.candidate)):
             line = Text(f"{r.round if name == 'incumbent' else '':>5}  {name:<11}")
             style = "green" if name == "candidate" and r.decision == "promoted" else ""
-            line.append(_bar(side, top), style=style)
+            line.append(_bar(side, top, width), style=style)
             lines.append(line.append(f"  {r.decision}" if name == "candidate" else ""))
     return lines
 
 
-def _bar(score: Score, top: float) -> str:
+def _bar(score: Score, top: float, width: int) -> str:
     """An interval with its estimate, on an axis from 0 to `top`."""
     low, here, high = (
-        round(share / top * (PLOT - 1))
+        round(share / top * (width - 1))
         for share in (score.low, score.correct / score.n if score.n else 0.0, score.high)
     )
-    cells = [" "] * PLOT
+    cells = [" "] * width
     cells[low : high + 1] = ["─"] * (high + 1 - low)
     cells[low], cells[high] = "├", "┤"
     cells[here] = "●"
@@ -147,6 +158,13 @@ def _roles(report: Report) -> Table:
             Text(reasons),
         )
     return table
+
+
+def _said(counts: Counts) -> str:
+    """How often each joined role spoke, and how often its reply was lost."""
+    roles = dict.fromkeys([*counts.said, *counts.lost])
+    lost = {role: f" ({number} lost)" for role, number in counts.lost.items()}
+    return ", ".join(f"{role} {counts.said.get(role, 0)}{lost.get(role, '')}" for role in roles)
 
 
 def _verdict(final: Final) -> list[Text]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from quintet.evaluation.statistics import wilson
+from quintet.memory.counting import RoundCounts, count_rounds
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunInfo, RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.records import (
-    Adapter,
-    Attempt,
-    Critique,
-    Curriculum,
-    Decision,
-    Evaluation,
-    Monitors,
-    Proposal,
-    Recall,
-    Row,
-    Selection,
-    Verification,
-)
+from quintet.records import Curriculum, Decision, Evaluation, Monitors, Verification
 
 
 class View(BaseModel):
@@ -74,6 +62,10 @@ class Counts(View):
     """Times a role recalled from memory."""
     memories: int
     """Memories recalled in all."""
+    said: dict[str, int]
+    """Replies of joined roles, by role."""
+    lost: dict[str, int]
+    """Replies that were lost, by role."""
 
 
 class RoundReport(View):
@@ -154,50 +146,55 @@ class Report(View):
     final: Final | None
     budget: Budget
 
-    def table(self) -> str:
-        """The table of rounds and the verdict, as text."""
+    def table(self, width: int = 118) -> str:
+        """The table of rounds and the verdict, as text of so many columns."""
         from quintet.graph.rendering import plain
 
-        return plain(self)
+        return plain(self, width)
 
 
-def report(ledger: RunLedger, workspace: Workspace) -> Report:
-    """The report of a run, finished or not."""
+def report(ledger: RunLedger, workspace: Workspace, counted: Mapping[int, RoundCounts] | None = None) -> Report:
+    """The report of a run, finished or not.
+
+    Args:
+        ledger: The run.
+        workspace: Where it lies.
+        counted: What `count_rounds` found, where that is known already.
+    """
     info = ledger.info
-    numbers = sorted({proposal.round for proposal in ledger.find(Proposal)})
     verdicts = ledger.find(Verification)
+    rounds = count_rounds(ledger) if counted is None else counted
+    stages, tokens = ledger.stage_seconds(), ledger.role_tokens()
     return Report(
         run=info.run,
         status=state(info, workspace),
         seed=info.seed,
         settings=info.settings,
-        rounds=tuple(_round(ledger, number) for number in numbers),
+        rounds=tuple(
+            _round(ledger, number, counts, stages.get(number, {}), sum(tokens.get(number, {}).values()))
+            for number, counts in rounds.items()
+        ),
         final=_final(ledger, verdicts[-1]) if verdicts else None,
         budget=Budget(seconds=info.seconds, tokens=info.tokens, peak_rss_mb=info.peak_rss_mb),
     )
 
 
-def _round(ledger: RunLedger, number: int) -> RoundReport:
+def _round(ledger: RunLedger, number: int, counts: RoundCounts, stages: dict[str, float], tokens: int) -> RoundReport:
     decision = next(iter(ledger.find(Decision, round=number)), None)
     monitors = next(iter(ledger.find(Monitors, round=number)), None)
-    curricula = ledger.find(Curriculum)
-    before = next((c.levels for c in curricula if c.round == number - 1), None)
-    proposals = ledger.find(Proposal, round=number)
-    critiques = ledger.find(Critique, round=number)
+    before = next((c.levels for c in ledger.find(Curriculum, round=number - 1)), None)
     gates = _evaluations(ledger, decision)
     steer = [e for e in ledger.find(Evaluation, round=number) if e.suite == "steer"]
-    stages = ledger.stage_seconds().get(number, {})
-    adapters = ledger.find(Adapter, round=number)
     return RoundReport(
         round=number,
-        tasks=len({proposal.task for proposal in proposals if proposal.accepted}),
-        attempts=len(ledger.find(Attempt, round=number)),
-        accepted=sum(critique.correct for critique in critiques),
-        rows=len(ledger.find(Row, round=number)),
-        adapter=adapters[-1].id if adapters else None,
+        tasks=counts.tasks,
+        attempts=counts.attempts,
+        accepted=counts.right,
+        rows=counts.rows,
+        adapter=counts.adapter,
         decision="none" if decision is None or decision.candidate is None else _word(decision),
         reason=decision.reason if decision else "",
-        levels=before or {p.family: p.level for p in proposals if p.origin == "drawn"},
+        levels=before or counts.levels,
         steer=_score(steer[-1]) if steer else None,
         gate=Gate(**_score(gates[1]).model_dump(), incumbent=_score(gates[0]), candidate=_score(gates[1]))
         if gates
@@ -208,34 +205,24 @@ def _round(ledger: RunLedger, number: int) -> RoundReport:
         effect_high=decision.effect_high if decision else 0.0,
         p_value=decision.p_value if decision else 1.0,
         alpha=decision.alpha if decision else 0.0,
-        counts=_counts(ledger, number, proposals, critiques),
+        counts=Counts(
+            proposals_drawn=counts.drawn,
+            proposals_invented=counts.invented,
+            proposals_refused=counts.refused,
+            attempts_refused=counts.left_out,
+            revised=counts.revised,
+            rescued=counts.rescued,
+            recalls=counts.recalls,
+            memories=counts.memories,
+            said=counts.said,
+            lost=counts.lost,
+        ),
         monitors=monitors.values if monitors else {},
         alarms=monitors.alarms if monitors else (),
         seconds=sum(stages.values()),
         stages=stages,
-        tokens=ledger.tokens(number),
+        tokens=tokens,
     )
-
-
-def _counts(ledger: RunLedger, number: int, proposals: list[Proposal], critiques: list[Critique]) -> Counts:
-    right = {critique.attempt for critique in critiques if critique.correct}
-    revised = [attempt for attempt in ledger.find(Attempt, round=number) if attempt.revises]
-    recalls = ledger.find(Recall, round=number)
-    refused = [selection for selection in ledger.find(Selection, round=number) if not selection.chosen]
-    return Counts(
-        proposals_drawn=sum(p.origin == "drawn" and p.accepted for p in proposals),
-        proposals_invented=sum(p.origin == "invented" and p.accepted for p in proposals),
-        proposals_refused=_by_frequency(p.reason for p in proposals if not p.accepted),
-        attempts_refused=_by_frequency(selection.reason for selection in refused),
-        revised=len(revised),
-        rescued=sum(attempt.id in right for attempt in revised),
-        recalls=len(recalls),
-        memories=sum(len(recall.items) for recall in recalls),
-    )
-
-
-def _by_frequency(reasons: Any) -> dict[str, int]:
-    return dict(Counter(reasons).most_common())
 
 
 def _word(decision: Decision) -> str:

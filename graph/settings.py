@@ -64,6 +64,12 @@ class Settings(AgentSettings):
         return tuple(f"{Path(file).absolute()}:{name}" if file else name for file, name in found)
 
     @model_validator(mode="after")
+    def _something_is_practised(self) -> Self:
+        if not self.proposer.families:
+            raise ValueError("proposer.families is empty: name what is to be practised; quintet tasks lists it")
+        return self
+
+    @model_validator(mode="after")
     def _chats_are_there(self) -> Self:
         for role, own in self.speaking().items():
             if own.chat and own.chat not in self.chats:
@@ -196,7 +202,8 @@ def _explain(model: type[BaseModel], error: ValidationError, places: Mapping[tup
     if first["type"] != "extra_forbidden":
         given = first.get("input")
         value = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-        message = first["msg"].removeprefix("Value error, ")
+        # Of "Input should be a valid integer, unable to parse string as an integer" the first half says it.
+        message = first["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
         if not location:
             # Several settings that do not fit together; the message names them.
             return f"settings: {message}"

@@ -11,15 +11,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from quintet.agents.errors import NoAnswerError
 from quintet.agents.roles import answered, to_langchain
 from quintet.agents.strategies import Desk, Solution, strategies
 from quintet.agents.table import Question, Table
 from quintet.graph.adapters import known, standing
+from quintet.graph.errors import LoopError
 from quintet.graph.opening import Emitter, examined, laid
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.records import GREEDY, Adapter, Message
+from quintet.records import BASE, GREEDY, Adapter, Message
 from quintet.tasks.families import pick
 from quintet.tasks.family import AnyQuestion, TaskFamily
 
@@ -38,7 +40,11 @@ class Side:
 
 @contextlib.asynccontextmanager
 async def beside(
-    workspace: Path, run: str | None = None, adapters: Sequence[str] = (), model: str | None = None
+    workspace: Path,
+    run: str | None = None,
+    adapters: Sequence[str] = (),
+    model: str | None = None,
+    family: str = "",
 ) -> AsyncIterator[Side]:
     """The model, memory and adapters of a run, for questions that are no part of it; they are recorded as of round 0.
 
@@ -47,12 +53,16 @@ async def beside(
         run: The newest if `None`.
         adapters: Ids, or beginnings of ids, or `base`; the incumbent if none.
         model: A model's name, instead of a run: it has no adapters and no memory, and nothing is recorded.
+        family: Task family that is going to be asked for.
 
     Raises:
         LedgerError: There is no such run, or the workspace is in use.
-        LoopError: The run has no such adapter.
+        LoopError: The run has no such adapter, or a run or adapters are named beside a model.
+        TaskError: The run knows no such family.
         ModelError: The model is missing or damaged.
     """
+    if model and (run or set(adapters) - {BASE}):
+        raise LoopError(f"model {model} as it is has no run and no adapters: name it, or them")
     with contextlib.ExitStack() as stack:
         if model:
             place = Workspace(stack.enter_context(tempfile.TemporaryDirectory(prefix="quintet-")))
@@ -63,10 +73,13 @@ async def beside(
             ledger = stack.enter_context(place.ledger()).run(run)
             settings = Settings.of_run(ledger.info.settings)
             stack.enter_context(place.claim(ledger.run))
-        async with examined(settings) as examiner, laid(settings, ledger, place, examiner) as (table, emit):
-            wanted = [known(ledger, adapter) for adapter in adapters] or [standing(ledger).incumbent]
-            await _served(table, ledger, wanted)
-            yield Side(table, emit, wanted, None if model else ledger.run)
+        # What is not there is said before a model is loaded.
+        wanted = [known(ledger, adapter) for adapter in adapters] or [standing(ledger).incumbent]
+        async with examined(settings) as examiner:
+            pick(examiner.families, [family] if family else [])
+            async with laid(settings, ledger, place, examiner) as (table, emit):
+                await _served(table, ledger, wanted)
+                yield Side(table, emit, wanted, None if model else ledger.run)
 
 
 async def _served(table: Table, ledger: RunLedger, adapters: Sequence[str]) -> None:
@@ -143,4 +156,8 @@ async def reply(
         seed=os.urandom(8).hex() if temperature else "",
         adapter=adapter,
     )
-    return answered(result, "").completions[0].text
+    text = answered(result, "").completions[0].text
+    if not text and (why := (result.llm_output or {}).get("error")):
+        # Such as a conversation that has grown too long: an empty reply would look like one that was meant.
+        raise NoAnswerError(f"the model gave no answer: {why}")
+    return text

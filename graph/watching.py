@@ -20,6 +20,9 @@ NAMES = {
     "finish": "final suite",
 }
 
+AROUND = 20
+"""Columns of the live line for what is neither words nor numbers: spinner, a short bar, the clock, gaps."""
+
 
 class Watcher:
     """Prints what happens to standard error; a context manager, since it may draw a live line."""
@@ -31,7 +34,7 @@ class Watcher:
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", style="dim"),
             console=self.console,
@@ -39,11 +42,14 @@ class Watcher:
             disable=not self._live,
         )
         self._task: TaskID | None = None
+        self._name = ""
         self._stage = _Stage()
         self._left = _TimeLeft()
 
     def __enter__(self) -> Self:
         self._progress.start()
+        # The model is loaded before the first event, and that takes long enough to wonder.
+        self._task = self._progress.add_task(NAMES["setup"], total=None, detail="", left="")
         return self
 
     def __exit__(
@@ -65,17 +71,18 @@ class Watcher:
             self._say(str(event["text"]), "yellow" if what == "spent" else "")
         elif self._task is not None and what != "question":
             self._stage.take(event)
+            left = self._left.text()
             self._progress.update(
                 self._task,
                 total=self._stage.total,
                 completed=self._stage.done,
-                detail=self._stage.detail(),
-                left=self._left.text(),
+                detail=self._stage.detail(self.console.width - AROUND - len(self._name) - len(left)),
+                left=left,
             )
 
     def _begin(self, name: str, event: dict[str, Any]) -> None:
         self._clear()
-        self._stage = _Stage()
+        self._name, self._stage = name, _Stage()
         self._left.begin(event["round"], event["of"])
         self._task = self._progress.add_task(name, total=None, detail="", left=self._left.text())
 
@@ -118,10 +125,13 @@ class _Stage:
             self._right += event.get("right", 0)
             self._attempts += event.get("attempts", 0)
 
-    def detail(self) -> str:
-        """The live line's end."""
-        wave = f"wave {self._wave}, {self.done}/{self.total}" if self._wave else ""
-        return ", ".join(filter(None, [wave, *self.summary()]))
+    def detail(self, room: int) -> str:
+        """As much as fits of how far the wave is, how fast it goes and how well, in this order."""
+        wave = [f"wave {self._wave}, {self.done}/{self.total}"] if self._wave else []
+        parts = [*wave, *self.summary()]
+        while len(", ".join(parts)) > max(room, 0):
+            parts.pop()
+        return ", ".join(parts)
 
     def summary(self) -> list[str]:
         """What is worth a line when the stage is over."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from quintet.memory.entries import AFTER_ALL, BEFORE_ALL, HELD, RECALLED, Entry, Remembered
 from quintet.memory.errors import IndexDamaged, LedgerError
+from quintet.memory.recalled import times
 from quintet.memory.settings import MemorySettings
 from quintet.memory.views import Asked, Found, MemoryStats, Rebuilt, Searched, Turned
 from quintet.memory.workspace import Workspace
@@ -27,26 +28,32 @@ if TYPE_CHECKING:
     from quintet.memory.index import Index
     from quintet.memory.ledger import Ledger, RunLedger
 
+UP_TO_DATE = "up to date"
+"""Said of an index that lacks nothing."""
 
-def search(workspace: Path, asked: Asked, run: str | None = None) -> Searched:
+
+def search(
+    workspace: Path, asked: Asked, run: str | None = None, embedder: Embeds | None = None, *, mend: bool = True
+) -> Searched:
     """The memories nearest to a text.
 
     Args:
         workspace: Where the run lies.
         asked: What to search for.
         run: Whose memory; the newest run's if `None`.
+        embedder: What makes the vectors, if it is at hand, and as the run's settings say; loaded if not.
+        mend: Whether an index that is behind is mended first, which may take long and holds the workspace meanwhile;
+            else the ledger is read instead.
 
     Raises:
         LedgerError: There is no such run or adapter, or the embedder cannot be loaded.
     """
-    from quintet.memory.embedder import Embedder
-
     place = Workspace.existing(workspace)
     with place.ledger() as ledgers:
         ledger = ledgers.run(run)
         asked = asked.model_copy(update={"adapter": _adapter(ledgers, asked.adapter)})
         settings = settings_of(ledger)
-        embedder = Embedder(settings.embedder, settings.embed_batch)
+        embedder = embedder or embedder_of(settings)
         if asked.retired:
             # Few, and no query of the index asks for them.
             return _searched(ledger, asked, _read_through(ledger, asked, embedder)[0], "ledger")
@@ -54,8 +61,11 @@ def search(workspace: Path, asked: Asked, run: str | None = None) -> Searched:
         embedder.embed([asked.text])
         try:
             with _index_alone(place, settings, "quintet memory search", embedder) as index:
-                near = asyncio.run(_ask(index, ledger, asked, settings)) if index is not None else None
-            why = f"{place.path} is in use"
+                near, why = None, f"{place.path} is in use"
+                if index is not None and not mend and (state := _state_now(index, ledger)) != UP_TO_DATE:
+                    why = f"the index is {state}"
+                elif index is not None:
+                    near = asyncio.run(_ask(index, ledger, asked, settings))
         except LedgerError as error:
             near, why = None, str(error)
         if near is not None:
@@ -63,6 +73,13 @@ def search(workspace: Path, asked: Asked, run: str | None = None) -> Searched:
         near, read = _read_through(ledger, asked, embedder)
         note = f"{why}: {read:,} memories were read from the ledger instead of its index"
         return _searched(ledger, asked, near, "ledger", note)
+
+
+def embedder_of(settings: MemorySettings) -> Embeds:
+    """What makes a run's vectors; nothing is loaded before it is used."""
+    from quintet.memory.embedder import Embedder
+
+    return Embedder(settings.embedder, settings.embed_batch)
 
 
 def stats(workspace: Path, run: str | None = None) -> MemoryStats:
@@ -286,10 +303,16 @@ def _found(ledger: RunLedger, record: Record, distance: float, retired: bool) ->
         round=round,
         adapter=adapter,
         retired=retired,
-        recalls=sum(child.startswith(f"{Recall.kind}-") for child in ledger.children(record.id)),
+        recalls=times(ledger, record.id),
         question=task.question,
         text=text,
     )
+
+
+def _state_now(index: Index, ledger: RunLedger) -> str:
+    remembered = Remembered(ledger)
+    remembered.read()
+    return _state(index, ledger, remembered)[1]
 
 
 def _state(index: Index | None, ledger: RunLedger, remembered: Remembered) -> tuple[int | None, str]:
@@ -304,4 +327,4 @@ def _state(index: Index | None, ledger: RunLedger, remembered: Remembered) -> tu
     lacking = sum(len(ids - held[pool]) for pool, ids in remembered.pools.items())
     strays = sum(len(ids - remembered.pools[pool]) for pool, ids in held.items())
     amiss = [f"behind by {lacking:,}"] * bool(lacking) + [f"{strays:,} that the ledger lacks"] * bool(strays)
-    return sum(len(ids) for ids in held.values()), ", ".join(amiss) or "up to date"
+    return sum(len(ids) for ids in held.values()), ", ".join(amiss) or UP_TO_DATE

@@ -124,12 +124,12 @@ class Folder:
             elif self.folder.exists():
                 self.folder.unlink()
         except OSError as error:
-            raise LedgerError(f"index {self.folder} cannot be deleted: {error.strerror}", disk=True) from error
+            raise LedgerError(f"index {self.folder} cannot be deleted: {error.strerror}", fault=True) from error
 
     def blamed(self, error: BaseException) -> LedgerError:
         """See `Store`: in a folder of our own, all but a bad disk is damage."""
         line = f"index {self.place}: {type(error).__name__}: {error}"
-        return LedgerError(line, disk=True) if any(sign in str(error) for sign in _FULL) else IndexDamaged(line)
+        return LedgerError(line, fault=True) if any(sign in str(error) for sign in _FULL) else IndexDamaged(line)
 
 
 class Server:
@@ -210,16 +210,17 @@ class Server:
         if isinstance(error, httpx.TransportError) or status in _AWAY:
             host = urlsplit(self.place).hostname
             command = f"chroma run --path FOLDER --host {host} --port {_port(self.place)}"
-            return LedgerError(f"no Chroma server answers at {self.place} ({told}): start it with {command}", disk=True)
+            line = f"no Chroma server answers at {self.place} ({told}): start it with {command}"
+            return LedgerError(line, fault=True)
         if status in _REFUSED:
             return LedgerError(f"the Chroma server at {self.place} lets nobody in without a token: set {TOKEN}")
         line = f"index on the Chroma server at {self.place}: {told}"
         if any(sign in str(error) for sign in _FULL):
-            return LedgerError(line, disk=True)
+            return LedgerError(line, fault=True)
         if isinstance(error, NotFoundError | InternalError | InvalidDimensionException):
             return IndexDamaged(line)
         if isinstance(error, ChromaError):
-            return LedgerError(line, disk=True)
+            return LedgerError(line, fault=True)
         return LedgerError(f"what answers at {self.place} is no Chroma server ({told})")
 
 
@@ -274,6 +275,6 @@ def _identity(file: Path) -> str:
             os.link(aside, file)
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise LedgerError(f"cannot write {file}: {error.strerror}", disk=True) from error
+        raise LedgerError(f"cannot write {file}: {error.strerror}", fault=True) from error
     finally:
         aside.unlink(missing_ok=True)

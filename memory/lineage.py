@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from quintet.memory.errors import LedgerError
+from quintet.memory.kin import children, kind_of, parents
 from quintet.memory.ledger import RunLedger
 from quintet.records import (
     Adapter,
@@ -35,6 +36,10 @@ WIDTH = 100
 
 LIMIT = 2000
 """Relatives in each direction; a base model's task can have very many."""
+
+
+Following = Callable[[RunLedger, Collection[str]], dict[str, list[str]]]
+"""Finds by record the ids of its parents, or of its children."""
 
 
 class Relative(Part):
@@ -78,8 +83,8 @@ def lineage(ledger: RunLedger, id: str, limit: int = LIMIT) -> Lineage:
     record = ledger.get(id)
     if record is None:
         raise LedgerError(f"run {ledger.run!r} holds no record with the id {id!r}")
-    ancestors, more_ancestors = _walk(ledger, id, ledger.parents, limit)
-    descendants, more_descendants = _walk(ledger, id, ledger.children, limit)
+    ancestors, more_ancestors = _walk(ledger, id, parents, limit)
+    descendants, more_descendants = _walk(ledger, id, children, limit)
     return Lineage(
         run=ledger.run,
         id=id,
@@ -91,34 +96,36 @@ def lineage(ledger: RunLedger, id: str, limit: int = LIMIT) -> Lineage:
     )
 
 
-def _walk(
-    ledger: RunLedger, start: str, following: Callable[[str], list[str]], limit: int
-) -> tuple[tuple[Relative, ...], bool]:
+def _walk(ledger: RunLedger, start: str, following: Following, limit: int) -> tuple[tuple[Relative, ...], bool]:
+    """The relatives in one direction, a generation at a time, and whether there are more."""
     seen, found, nearest = {start}, list[Relative](), [start]
-    depth = 0
-    while nearest:
-        depth, reached = depth + 1, list[str]()
-        for via in nearest:
-            for id in following(via):
-                if id in seen:
-                    continue
-                if len(found) == limit:
-                    return tuple(found), True
-                seen.add(id)
-                reached.append(id)
-                record = ledger.get(id)
-                found.append(
-                    Relative(
-                        id=id,
-                        kind=record.kind if record else id.partition("-")[0],
-                        depth=depth,
-                        round=getattr(record, "round", None),
-                        preview=preview(record) if record else "(in another run)",
-                        via=via,
-                    )
-                )
-        nearest = reached
-    return tuple(found), False
+    depth, more = 0, False
+    while nearest and not more:
+        depth += 1
+        near = following(ledger, nearest)
+        reached: dict[str, str] = {}
+        for id, via in ((id, nearer) for nearer in nearest for id in near.get(nearer, ())):
+            if id in seen:
+                continue
+            if more := len(found) + len(reached) == limit:
+                break
+            seen.add(id)
+            reached[id] = via
+        records = ledger.get_many(reached)
+        found += [_relative(id, records.get(id), depth, via) for id, via in reached.items()]
+        nearest = list(reached)
+    return tuple(found), more
+
+
+def _relative(id: str, record: Record | None, depth: int, via: str) -> Relative:
+    return Relative(
+        id=id,
+        kind=record.kind if record else kind_of(id),
+        depth=depth,
+        round=getattr(record, "round", None),
+        preview=preview(record) if record else "(in another run)",
+        via=via,
+    )
 
 
 def preview(record: Record) -> str:

@@ -272,7 +272,7 @@ class Memory:
             LedgerError: It is one.
         """
         if self.index.store.shared:
-            raise LedgerError(f"{damage}; the server fails again and again: see its log", disk=True) from damage
+            raise LedgerError(f"{damage}; the server fails again and again: see its log", fault=True) from damage
         self.index.delete()
 
     def _sync(self) -> int:

@@ -35,6 +35,13 @@ class MemorySettings(Part):
     embed_batch: int = Field(4, gt=0)
     """Texts embedded at once; only texts of equal length share a batch, so more seldom helps on a CPU."""
 
+    @field_validator("database")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if url and "://" not in url:
+            raise ValueError(f"a database URL is wanted, such as sqlite:///{url} or postgresql+psycopg://HOST/NAME")
+        return url
+
     @field_validator("index")
     @classmethod
     def _is_a_server(cls, url: str) -> str:

@@ -40,7 +40,7 @@ class Workspace:
             raise LedgerError(f"workspace {self.path} is a file: a folder is needed") from error
         except OSError as error:
             code = _name(error)
-            raise LedgerError(f"workspace {self.path}: {error.strerror} ({code})", disk=True, code=code) from error
+            raise LedgerError(f"workspace {self.path}: {error.strerror} ({code})", fault=True, code=code) from error
 
     @classmethod
     def existing(cls, path: str | Path) -> Self:
@@ -112,7 +112,7 @@ class Workspace:
             file = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             code = _name(error)
-            raise LedgerError(f"cannot lock {self.lock}: {error.strerror} ({code})", disk=True, code=code) from error
+            raise LedgerError(f"cannot lock {self.lock}: {error.strerror} ({code})", fault=True, code=code) from error
         try:
             until = time.monotonic() + _GRACE
             while not _locked(file, fcntl.LOCK_EX):

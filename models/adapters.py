@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import ValidationError, model_validator
 
-from quintet.models.errors import ModelError
+from quintet.models.errors import AdapterError
 from quintet.records import Part
 
 WEIGHTS = "adapter_model.safetensors"
@@ -79,7 +79,7 @@ def read(source: AdapterSource, shapes: Mapping[str, tuple[int, int]], revision:
         The delta of each module it adapts.
 
     Raises:
-        ModelError: It is damaged, of a kind that cannot be folded, or made for another model.
+        AdapterError: It is damaged, of a kind that cannot be folded, or made for another model.
     """
     from safetensors.torch import load
 
@@ -88,17 +88,17 @@ def read(source: AdapterSource, shapes: Mapping[str, tuple[int, int]], revision:
     try:
         data = (source.folder / WEIGHTS).read_bytes()
     except OSError as error:
-        raise ModelError(f"{where}/{WEIGHTS} cannot be read: {error.strerror}") from error
+        raise AdapterError(f"{where}/{WEIGHTS} cannot be read: {error.strerror}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != source.weights:
-        raise ModelError(f"{where}/{WEIGHTS} is damaged: SHA-256 is {found[:16]}…, expected {source.weights[:16]}…")
+        raise AdapterError(f"{where}/{WEIGHTS} is damaged: SHA-256 is {found[:16]}…, expected {source.weights[:16]}…")
     try:
         tensors = load(data)
     except Exception as error:
-        raise ModelError(f"{where}/{WEIGHTS} is not safetensors: {error}") from error
+        raise AdapterError(f"{where}/{WEIGHTS} is not safetensors: {error}") from error
     base = manifest(source.folder).get("base")
     if isinstance(base, str) and base != revision:
-        raise ModelError(f"{where} was made for base weights {base[:16]}…, the model served is {revision[:16]}…")
+        raise AdapterError(f"{where} was made for base weights {base[:16]}…, the model served is {revision[:16]}…")
     deltas = _deltas(tensors, config, shapes, where)
     _complete(deltas, config, shapes, where)
     return deltas
@@ -124,13 +124,13 @@ def read_probe(source: AdapterSource) -> Probe:
     """The probe in an adapter's manifest.
 
     Raises:
-        ModelError: There is none that can be used.
+        AdapterError: There is none that can be used.
     """
     try:
         return Probe.model_validate(manifest(source.folder).get("probe"))
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise ModelError(
+        raise AdapterError(
             f"adapter {source.id}: {source.folder}/manifest.json holds no usable probe: {reason}"
         ) from error
 
@@ -149,13 +149,13 @@ def _config(folder: Path, where: str) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / _CONFIG).read_text())
         for key, plain in _PLAIN.items():
             if config.get(key, plain[0]) not in plain:
-                raise ModelError(f"{where}/{_CONFIG}: {key} = {config[key]!r} is not supported; it {_ASKED}")
+                raise AdapterError(f"{where}/{_CONFIG}: {key} = {config[key]!r} is not supported; it {_ASKED}")
         if not (isinstance(config["r"], int) and isinstance(config["lora_alpha"], int | float)):
             raise TypeError("r and lora_alpha must be numbers")
     except OSError as error:
-        raise ModelError(f"{where}/{_CONFIG} cannot be read: {error.strerror}") from error
+        raise AdapterError(f"{where}/{_CONFIG} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{where}/{_CONFIG} is not a LoRA config: {type(error).__name__}: {error}") from error
+        raise AdapterError(f"{where}/{_CONFIG} is not a LoRA config: {type(error).__name__}: {error}") from error
     return config
 
 
@@ -166,27 +166,27 @@ def _deltas(
     for key, tensor in tensors.items():
         match = _KEY.match(key)
         if match is None:
-            raise ModelError(f"{where}: tensor {key} is not a LoRA weight; it {_ASKED}")
+            raise AdapterError(f"{where}: tensor {key} is not a LoRA weight; it {_ASKED}")
         if not torch.isfinite(tensor).all():
-            raise ModelError(f"{where}: tensor {key} holds NaN or infinity; train it anew")
+            raise AdapterError(f"{where}: tensor {key} holds NaN or infinity; train it anew")
         pairs.setdefault(match["module"], {})[match["part"]] = tensor
     deltas: dict[str, Delta] = {}
     for module, pair in sorted(pairs.items()):
         if module not in shapes:
-            raise ModelError(f"{where}: the model has no linear layer {module}; it was made for another base")
+            raise AdapterError(f"{where}: the model has no linear layer {module}; it was made for another base")
         if len(pair) < 2:
-            raise ModelError(f"{where}: lora_{'A' if 'B' in pair else 'B'} of {module} is missing")
+            raise AdapterError(f"{where}: lora_{'A' if 'B' in pair else 'B'} of {module} is missing")
         rank, scale = _rank_and_scale(module, config)
         out, width = shapes[module]
         for part, wanted in (("A", (rank, width)), ("B", (out, rank))):
             shape = tuple(pair[part].shape)
             if shape != wanted:
-                raise ModelError(
+                raise AdapterError(
                     f"{where}: lora_{part} of {module} has shape {shape}, the model and rank need {wanted}"
                 )
         deltas[module] = Delta(pair["A"], pair["B"], scale)
     if not deltas:
-        raise ModelError(f"{where}/{WEIGHTS} holds no LoRA tensors")
+        raise AdapterError(f"{where}/{WEIGHTS} holds no LoRA tensors")
     return deltas
 
 
@@ -214,4 +214,4 @@ def _complete(
     for module in shapes:
         wanted = any(module == target or module.endswith("." + target) for target in targets)
         if wanted and module not in deltas:
-            raise ModelError(f"{where}: tensors of {module} are missing, though target_modules names it")
+            raise AdapterError(f"{where}: tensors of {module} are missing, though target_modules names it")

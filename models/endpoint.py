@@ -123,7 +123,7 @@ class Endpoint(ChatOpenAI):
         if isinstance(self.openai_api_key, SecretStr) and (key := self.openai_api_key.get_secret_value()) != "none":
             # Some servers repeat the key that they refuse, and this line goes on record.
             line = line.replace(key, "[key]")
-        return ModelError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+        return ModelError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…", fault=True)
 
 
 def _loop(process: int) -> asyncio.AbstractEventLoop:

@@ -104,8 +104,8 @@ class Engine:
         Args:
             requests: In any order; batches follow (adapter, key).
             progress: Told after each step how far generation has come.
-            cancelled: Asked before each step; True ends unfinished samples with `finish="time"`, as do
-                `settings.call_seconds` in any case.
+            cancelled: Asked before each step; True ends unfinished samples with `finish="time"`. So do
+                `settings.call_seconds` in any case, counted for each request from the prefill of its prompt.
 
         Returns:
             A reply for each request, in order. A request that cannot be answered gets a reply with an error.
@@ -115,7 +115,6 @@ class Engine:
         """
         if self.settings.threads and torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        limit = time.monotonic() + self.settings.call_seconds
         samples: list[list[Sample]] = [[] for _ in requests]
         report = _Reporter(requests, progress, lambda: self._text(samples[0][0].tokens) if samples[0] else "")
         prompts: dict[str, list[tuple[str, int, Prompt]]] = {}
@@ -133,10 +132,7 @@ class Engine:
             prompts.setdefault(request.adapter, []).append(entry)
 
         report.prompts(sum(lengths))
-
-        def stopped() -> bool:
-            return time.monotonic() >= limit or (cancelled is not None and cancelled())
-
+        stopped = cancelled or (lambda: False)
         with torch.inference_mode():
             for adapter, entries in sorted(prompts.items()):
                 if not stopped():

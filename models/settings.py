@@ -33,4 +33,5 @@ class ModelSettings(BaseModel):
     cache_mb: int = Field(default=384, ge=1)
     """Memory for keys and values, in MiB; long contexts shrink the batch to fit (never below one sequence)."""
     call_seconds: float = Field(default=600.0, gt=0)
-    """Time limit of one wave, in seconds; what has not finished then ends with `finish="time"`."""
+    """Time limit of one call, in seconds, from the moment its prompt is read: how many calls a wave holds, and so how
+    long it takes, does not matter. What has not finished then ends with `finish="time"`."""

@@ -1,27 +1,21 @@
 """Collects model requests into waves, so that batches depend on what is asked and never on who asked first.
 
-A wave fires when every open participant waits for a reply. It is answered from the call log if the log holds all of it,
-and otherwise generated whole, in a worker thread, so that the event loop stays alive.
+A wave is what the barrier lets through at once. It is answered from the call log if the log holds all of it, and
+otherwise generated whole, in a worker thread, so that the event loop stays alive.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
+from quintet.models.barrier import Barrier, Pending, seat
 from quintet.models.errors import ModelError, SpentError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.records import Call, Part
-
-# A wave waits until nothing new has come for this long and for so many turns of the event loop: tasks that were started
-# together then ask together.
-_TICK_SECONDS, _TICK_TURNS = 0.005, 10
 
 
 class Meter(Protocol):
@@ -64,16 +58,11 @@ class Wave(Part):
     done: bool = False
 
 
-@dataclass(eq=False)
-class _Pending:
-    key: str
-    request: Request
-    participant: object | None
-    future: asyncio.Future[tuple[Reply, bool]]
-
-
 class Waves:
-    """The way to an engine for everything that runs at once in one event loop."""
+    """The way to an engine for everything that runs at once in one event loop.
+
+    Who sits at a `Barrier` waits there for the others; all others are answered as soon as they ask.
+    """
 
     def __init__(
         self,
@@ -89,36 +78,16 @@ class Waves:
             engine: Generates.
             log: Answers what was asked before; none: everything is generated.
             on_wave: Told, in the event loop, when a wave starts, goes on and ends.
-            budget: Asked before each wave and at each of its steps; each wave has the engine's own time limit besides.
+            budget: Asked before each wave and at each of its steps; each call has the engine's own time limit besides.
             thread: Generates in this one thread, which its owner ends; none: in one of its own.
         """
         self.engine, self.log, self.on_wave, self.budget = engine, log, on_wave, budget
         self._owns_thread = thread is None
         self._thread = thread or ThreadPoolExecutor(1, "quintet-engine")
         self._closed = Event()
-        self._open: set[object] = set()
-        self._current: ContextVar[object | None] = ContextVar("participant", default=None)
-        self._pending: list[_Pending] = []
-        self._timer: asyncio.Task[None] | None = None
+        self._outside = Barrier()
         self._running: set[asyncio.Task[None]] = set()
         self._count = 0
-
-    @asynccontextmanager
-    async def participant(self) -> AsyncIterator[None]:
-        """An open episode: until it ends, a wave waits for its next request.
-
-        Tasks started inside belong to it. Enter all participants that start together before any of them asks; those
-        that enter within a few milliseconds of one another are waited for.
-        """
-        me = object()
-        self._open.add(me)
-        token = self._current.set(me)
-        try:
-            yield
-        finally:
-            self._current.reset(token)
-            self._open.discard(me)
-            self._wake()
 
     async def submit(self, request: Request) -> tuple[str, Reply, bool]:
         """Ask, and wait for the wave.
@@ -132,17 +101,8 @@ class Waves:
         if self._closed.is_set():
             raise ModelError("the model is closed; open a new one to go on")
         key = self.engine.key(request)
-        me = self._current.get()
-        mine = _Pending(key, request, me if me in self._open else None, asyncio.get_running_loop().create_future())
-        self._pending.append(mine)
-        self._wake()
-        try:
-            reply, from_log = await mine.future
-        finally:
-            # A cancelled request no longer counts as one that its participant waits for.
-            if mine in self._pending:
-                self._pending.remove(mine)
-                self._wake()
+        barrier, me = seat.get() or (self._outside, None)
+        reply, from_log = await barrier.wait(key, request, self._fire, me)
         return key, reply, from_log
 
     def submit_sync(self, request: Request) -> tuple[str, Reply, bool]:
@@ -157,10 +117,8 @@ class Waves:
             return key, _reply(call), True
         try:
             reply = self._thread.submit(self._generate, [request], None, self._closed.is_set).result()[0]
-        except ModelError:
-            raise
         except Exception as error:
-            raise ModelError(f"generation failed: {type(error).__name__}: {error}") from error
+            raise _told(error) from error
         return key, reply, False
 
     def close(self) -> None:
@@ -169,47 +127,21 @@ class Waves:
         if self._owns_thread:
             self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _wake(self) -> None:
-        """Something changed that may complete a wave; look again when the event loop has settled."""
-        if self._pending and (self._timer is None or self._timer.done()):
-            self._timer = asyncio.get_running_loop().create_task(self._settle())
-
-    async def _settle(self) -> None:
-        seen: list[_Pending] = []
-        while (wave := self._ready()) and wave != seen:
-            seen = wave
-            for _ in range(_TICK_TURNS):
-                await asyncio.sleep(0)
-            await asyncio.sleep(_TICK_SECONDS)
-        # Nothing is awaited from here on, so what is ready now is what fires.
-        if not wave:
-            return
-        fired = set(wave)
-        self._pending = [pending for pending in self._pending if pending not in fired]
+    def _fire(self, wave: list[Pending]) -> None:
         task = asyncio.get_running_loop().create_task(self._run(wave))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _ready(self) -> list[_Pending]:
-        """Requests that need not wait: those outside any participant, and the others once all participants ask."""
-        asking = {pending.participant for pending in self._pending if pending.participant in self._open}
-        if asking == self._open:
-            return list(self._pending)
-        return [pending for pending in self._pending if pending.participant not in self._open]
-
-    async def _run(self, wave: list[_Pending]) -> None:
+    async def _run(self, wave: list[Pending]) -> None:
         wave.sort(key=lambda pending: (pending.request.adapter, pending.key))
         self._count += 1
         try:
             replies, from_log = await self._answer(self._count, wave)
         except Exception as error:
-            reason = str(error)
-            if not isinstance(error, ModelError):
-                reason = f"generation failed: {type(error).__name__}: {error}"
             for pending in wave:
                 if not pending.future.done():
                     # One for each: an exception gathers the traceback of whoever it is raised to.
-                    failure = SpentError(reason) if isinstance(error, SpentError) else ModelError(reason)
+                    failure = _told(error)
                     failure.__cause__ = error
                     pending.future.set_exception(failure)
             return
@@ -222,7 +154,7 @@ class Waves:
             if not pending.future.done():
                 pending.future.set_result((replies[pending.key], from_log))
 
-    async def _answer(self, number: int, wave: list[_Pending]) -> tuple[dict[str, Reply], bool]:
+    async def _answer(self, number: int, wave: list[Pending]) -> tuple[dict[str, Reply], bool]:
         requests = {pending.key: pending.request for pending in wave}
         total = Progress(requests=len(requests), sequences=sum(request.n for request in requests.values()))
         calls = {key: self.log.lookup(key) for key in requests} if self.log is not None else {}
@@ -269,6 +201,15 @@ class Waves:
 
 def _unlimited(tokens: int) -> str:
     return ""
+
+
+def _told(error: Exception) -> ModelError:
+    """What went wrong with a wave, for one of those who wait for it."""
+    if isinstance(error, SpentError):
+        return SpentError(str(error))
+    if isinstance(error, ModelError):
+        return ModelError(str(error), fault=error.fault)
+    return ModelError(f"generation failed: {type(error).__name__}: {error}", fault=True)
 
 
 def _reply(call: Call) -> Reply:

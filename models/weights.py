@@ -13,7 +13,7 @@ from torch import nn
 from quintet.models import attention
 from quintet.models.adapters import Delta
 from quintet.models.catalogue import ModelFiles
-from quintet.models.errors import ModelError
+from quintet.models.errors import AdapterError, ModelError
 from quintet.models.linear import PackedLinear, PlainLinear, packs
 from quintet.models.quiet import quiet
 from quintet.records import BASE
@@ -96,7 +96,7 @@ class Weights:
             deltas: What it adds to each layer; none for the base.
 
         Raises:
-            ModelError: Folding failed; the base is served then.
+            AdapterError: Folding failed; the base is served then.
         """
         if adapter == self.serving:
             return
@@ -111,7 +111,7 @@ class Weights:
                 self._assign(name, None)
             self.serving = BASE
             reason = f"{type(error).__name__}: {error}"
-            raise ModelError(f"adapter with weights {adapter[:16]}… could not be folded: {reason}") from error
+            raise AdapterError(f"adapter with weights {adapter[:16]}… could not be folded: {reason}") from error
         self.serving = adapter
 
     def _assign(self, name: str, delta: Delta | None) -> None:

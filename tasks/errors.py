@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from quintet.errors import QuintetError
 
-class TaskError(Exception):
+
+class TaskError(QuintetError):
     """Something asked of the task families cannot be done; the message says what and what would be right."""
 
 

@@ -210,7 +210,7 @@ class Examiner:
             reply = self._worker.call(request, seconds)
         except WorkerGone as gone:
             advice = "; raise draw_seconds under [tasks]" if gone.timed_out else ""
-            raise LevelError(f"{where}: its generator {gone}{advice}") from gone
+            raise LevelError(f"{where}: its generator {gone}{advice}", fault=True) from gone
         if "error" in reply:
             raise LevelError(f"{where}: its generator failed: {reply['error']}")
         return reply

@@ -118,7 +118,7 @@ class Worker:
             reply = self._exchange(first, self._start_seconds)
         except WorkerGone as gone:
             advice = "; raise start_seconds under [tasks]" if gone.timed_out else ""
-            raise TaskError(f"the task worker did not start: {gone}{advice}") from gone
+            raise TaskError(f"the task worker did not start: {gone}{advice}", fault=True) from gone
         if "refused" in reply:
             self.stop()
             raise TaskError(reply["refused"])

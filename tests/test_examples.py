@@ -32,7 +32,7 @@ SAYS = {
     "own_family.py": ["final suite"],
     "read_ledger.py": ["arithmetic-1: ", "from task", "from attempt", "from selection"],
     "skeptic.py": ["final suite"],
-    "stream.py": ["round 1: propose", "rows are too few to learn from", "final suite"],
+    "stream.py": ["round 1: propose", "too few rows to learn from", "final suite"],
 }
 """What each script prints, among other things."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from quintet.errors import QuintetError
 
-class TrainError(Exception):
+
+class TrainError(QuintetError):
     """Training cannot be done; the message says in one line what was found, where, and what would be right."""
 
 
 class RegistryError(TrainError):
     """An adapter is missing or damaged; the message names the file."""
+
+    fault = True

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,9 @@ def export_merged(adapter: Path, base: ModelFiles, out: Path) -> None:
     Raises:
         RegistryError: The model or the adapter cannot be read, or the result cannot be written.
     """
-    with quiet():
+    with quiet(), warnings.catch_warnings():
+        # What transformers means to change is not for whoever exports to mend.
+        warnings.simplefilter("ignore", FutureWarning)
         model, tokenizer, dtype = _base(base)
         merged = _folded(model, adapter, base).to(dtype)
 
@@ -143,6 +146,6 @@ def _put(out: Path, fill: Callable[[Path], None]) -> None:
     except (OSError, SafetensorError) as error:
         # A full disk is an error of safetensors' own.
         reason = getattr(error, "strerror", None) or _line(error)
-        raise RegistryError(f"{out} cannot be written: {reason}") from error
+        raise RegistryError(f"{out} cannot be written: {reason}", fault=False) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

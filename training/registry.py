@@ -68,7 +68,8 @@ class Registry:
             RegistryError: The id cannot name a folder.
         """
         if not _ID.fullmatch(adapter):
-            raise RegistryError(f"{adapter!r} is not an adapter id: letters, digits, '-', '_' and '.' only")
+            line = f"{adapter!r} is not an adapter id: letters, digits, '-', '_' and '.' only"
+            raise RegistryError(line, fault=False)
         return self.folder / adapter
 
     def read(self, adapter: str) -> Manifest:
@@ -103,7 +104,8 @@ class Registry:
         target = self.path(adapter)
         if target.exists():
             if self.check(adapter) != weights:
-                raise RegistryError(f"{target} holds another adapter than {folder}: give it another id")
+                line = f"{target} holds another adapter than {folder}: give it another id"
+                raise RegistryError(line, fault=False)
             return weights
         aside = aside_of(target)
         shutil.rmtree(aside, ignore_errors=True)

@@ -70,7 +70,7 @@ async def train(spec: TrainSpec, progress: Callable[[TrainProgress], None] | Non
             file.write_text(spec.model_dump_json())
             return await _run(spec, file, progress)
     except OSError as error:
-        raise TrainError(f"training cannot start: {error}") from None
+        raise TrainError(f"training cannot start: {error}", fault=True) from None
     finally:
         shutil.rmtree(aside_of(spec.out), ignore_errors=True)
 
@@ -107,7 +107,7 @@ async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], 
         start_new_session=True,
     )
     if process.stdout is None or process.stderr is None:
-        raise TrainError("the training process has no output to listen to")
+        raise TrainError("the training process has no output to listen to", fault=True)
     tail = asyncio.create_task(_tail(process.stderr))
     result: TrainResult | None = None
     reason = ""
@@ -125,14 +125,14 @@ async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], 
             last = await tail
     except TimeoutError:
         raise TrainError(
-            f"training took more than max_seconds = {spec.settings.max_seconds:g} and was stopped"
+            f"training took more than max_seconds = {spec.settings.max_seconds:g} and was stopped", fault=True
         ) from None
     finally:
         await _end(process)
         tail.cancel()
     if result is None or status != 0:
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        raise TrainError(f"training failed: {reason or last or 'it gave no reason'} ({ending})")
+        raise TrainError(f"training failed: {reason or last or 'it gave no reason'} ({ending})", fault=True)
     return result
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import Result
 
+from quintet.cli.talking import Talk
 from quintet.graph.adapters import standing
 from quintet.memory.workspace import Workspace
 from quintet.models.catalogue import locate
@@ -58,12 +59,19 @@ def test_two_adapters_solve_side_by_side_and_a_beginning_of_an_id_will_do(answer
         (["solve", "x", "--adapter", "adapter-none"], "has no adapter 'adapter-none'; there are base"),
         (["solve", "x", "--family", "paritty"], "did you mean 'parity'?"),
         (["solve", "x", "--run", "tiny-9"], "no run 'tiny-9'"),
+        (["solve", "x", "--model", "m", "--run", "tiny-1"], "model m as it is has no run and no adapters"),
+        (["solve", "x", "--model", "m", "--adapter", "adapter-none"], "model m as it is has no run and no adapters"),
+        (["eval", "--suite", "gate", "--round", "9"], "the gate of round 9 is yet unseen"),
+        (["eval", "--suite", "retention"], "has no retention suite: evaluation.retention_items is 0"),
         (["eval", "--suite", "steer", "--strategy", "greedy", "--strategy", "revise", "--strategy", "recall"], "two"),
         (["adapters", "rollback", "nobody"], "has no adapter 'nobody'"),
         (["adapters", "export", "adapter-none", "out"], "no record has the id"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments: list[str], said: str, quintet: Typed) -> None:
+def test_what_is_wrong_is_one_line_and_said_before_a_model_is_loaded(
+    arguments: list[str], said: str, quintet: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quintet.models.engine.Engine", None)
     result = quintet(*arguments)
     assert result.exit_code == 2, result.output
     assert said in result.stderr
@@ -92,6 +100,19 @@ def test_a_model_by_name_needs_no_run(quintet: Typed, tiny_model_folder: Path, t
     assert result.exit_code == 0, result.output
 
 
+def test_a_conversation_on_a_terminal_begins_with_who_listens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for terminal, quiet, said in [
+        (True, False, "tiny-1: base, adapter-1 (an empty line or Ctrl-D ends it)\n"),
+        (True, True, ""),
+        (False, False, ""),
+    ]:
+        monkeypatch.setattr("sys.stdin.isatty", lambda terminal=terminal: terminal)
+        Talk(["base", "adapter-1"], quiet=quiet).greet("tiny-1")
+        assert capsys.readouterr().err == said
+
+
 def test_a_reply_is_told_while_it_comes(tiny_model_folder: Path) -> None:
     engine = Engine(locate(str(tiny_model_folder)), ModelSettings(device="cpu"))
     request = Request(
@@ -115,7 +136,8 @@ def test_a_rollback_makes_an_earlier_adapter_the_incumbent_and_retires_the_later
     assert listed[ids[0]]["incumbent"]
     assert listed[ids[1]]["status"] == "rolled back"
     assert "already" in quintet("adapters", "rollback", ids[0]).stderr
-    assert "rolled back" in quintet("adapters", "rollback", ids[1]).stderr
+    refused = quintet("adapters", "rollback", ids[1]).stderr
+    assert refused == f"quintet: {ids[1]} is rolled back; tiny-1 can be rolled back to base\n"
     with Workspace(workspace).ledger() as ledgers:
         ledger = ledgers.run()
         assert [record.reason for record in ledger.find(Rollback)] == ["worse on my own questions"]
@@ -132,7 +154,9 @@ def test_a_run_goes_on_from_what_it_was_rolled_back_to(answered: Answered, works
     assert solvers == {"base"}
 
 
-def test_an_exported_adapter_says_the_same_in_peft_and_merged(quintet: Typed, ids: list[str], tmp_path: Path) -> None:
+def test_an_exported_adapter_says_the_same_in_peft_and_merged(
+    quintet: Typed, ids: list[str], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -140,6 +164,7 @@ def test_an_exported_adapter_says_the_same_in_peft_and_merged(quintet: Typed, id
         folder, *flags = arguments
         result = quintet("adapters", "export", ids[0], str(tmp_path / folder), *flags)
         assert result.exit_code == 0, result.output
+    assert not [warning for warning in recwarn if warning.category is FutureWarning]
     assert quintet("adapters", "export", ids[0], str(tmp_path / "peft")).exit_code == 2
     tokens = AutoTokenizer.from_pretrained(tmp_path / "merged")("What is it?", return_tensors="pt").input_ids
     with torch.inference_mode():

@@ -66,5 +66,17 @@ def test_nothing_is_overwritten_and_names_are_checked(tmp_path: Path) -> None:
     assert again.exit_code == 2
     assert "there already" in again.output
     assert (tmp_path / "timekeeper.py").read_text() == "mine"
-    for wrong in (["new", "role", "2nd"], ["new", "role", "x", "--after", "nobody"], ["new", "task", "a b"]):
-        assert CliRunner().invoke(main, [*wrong, "--dir", str(tmp_path)]).exit_code == 2
+    for wrong, said in (
+        (["role", "2nd"], "cannot name a class"),
+        (["role", "x", "--after", "nobody"], "the chairs are proposer, solver, critic, curator, trainer"),
+        (["role", "Critic"], "critic sits at the table already"),
+        (["task", "a b"], "cannot name a class"),
+    ):
+        refused = CliRunner().invoke(main, ["new", *wrong, "--dir", str(tmp_path)])
+        assert refused.exit_code == 2
+        assert said in refused.output
+
+
+def test_a_new_family_says_what_a_config_must_name(tmp_path: Path) -> None:
+    said = CliRunner().invoke(main, ["new", "task", "larger", "--dir", str(tmp_path)]).stderr
+    assert 'families = ["larger"] under [proposer], families = { larger = [0] } under [evaluation]' in said

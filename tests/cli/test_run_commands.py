@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from quintet.cli import main
 from quintet.graph.hints import hints
 from quintet.graph.report import report
 from quintet.memory.workspace import Workspace
-from quintet.records import Adapter, Row
+from quintet.records import Adapter, Reply, Row
 
 Typed = Callable[..., Result]
 
@@ -39,6 +40,7 @@ def test_rows_are_exported_as_conversations_and_no_truth_is_in_them(
     assert CANARY not in text
     assert not list(tmp_path.glob(".*.part"))
     assert quintet("export", "tiny-1", "jsonl", "-").stdout == text
+    assert quintet("export", "tiny-1", "jsonl", "-").stderr == f"{len(rows)} rows\n"
     assert quintet("export", "tiny-1", "jsonl", str(tmp_path / "no" / "rows.jsonl")).exit_code == 2
 
 
@@ -56,11 +58,42 @@ def test_show_draws_each_gate_as_an_interval(quintet: Typed, answered: Callable[
         assert "├" in line or gate["correct"] == 0
 
 
+def test_a_report_fits_a_narrow_terminal(workspace: Path) -> None:
+    with Workspace(workspace).ledger() as ledgers:
+        found = report(ledgers.run(), Workspace(workspace))
+    for width in (80, 118):
+        lines = found.table(width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert not any("…" in line or line.endswith(" ") for line in lines)
+
+
+def test_what_joined_roles_said_is_counted(workspace: Path) -> None:
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run()
+        ledger.add(
+            *(Reply(round=1, role="skeptic", turn=turn, content={"doubt": "Sure?"}) for turn in range(3)),
+            Reply(round=1, role="skeptic", turn=3, error="KeyError: 'no such thing'"),
+            Reply(round=1, role="auditor", error="stalled for more than 0.1 s"),
+        )
+        found = report(ledger, Workspace(workspace))
+    assert (found.rounds[0].counts.said, found.rounds[0].counts.lost) == ({"skeptic": 3}, {"skeptic": 1, "auditor": 1})
+    assert "round 1: joined roles said: skeptic 3 (1 lost), auditor 0 (1 lost)\n" in found.table()
+    assert "round 2: joined roles" not in found.table()
+
+
+def test_runs_tells_the_minute_and_an_empty_workspace_how_to_begin(quintet: Typed, tmp_path: Path) -> None:
+    assert re.search(r"^tiny-1 +finished +\d{4}-\d\d-\d\d \d\d:\d\d +\d", quintet("runs").stdout, re.MULTILINE)
+    empty = CliRunner().invoke(main, ["runs", "--workspace", str(tmp_path / "none"), "--json"])
+    assert (empty.exit_code, json.loads(empty.stdout)) == (0, [])
+    assert "begin one with quintet run CONFIG" in empty.stderr
+
+
 def test_a_run_that_ends_says_what_to_do_next(workspace: Path) -> None:
     with Workspace(workspace).ledger() as ledgers:
         found = report(ledgers.run(), Workspace(workspace))
     lines = hints(found, workspace)
     assert any(line.startswith("more rounds: quintet resume tiny-1 --rounds 4") for line in lines)
+    assert f"quintet lineage {found.rounds[-1].adapter} " in lines[-1]
     assert all(f"--workspace {workspace}" in line for line in lines if "quintet" in line)
     settings = {**found.settings, "budget": {"tokens": 0, "seconds": 90.0}}
     spent = found.model_copy(update={"status": "out of budget", "settings": settings})

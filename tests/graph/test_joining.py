@@ -16,6 +16,7 @@ from tiny import tiny_settings
 
 from quintet import EpisodeRole, Loop, TaskFamily
 from quintet.agents.roles import Role
+from quintet.graph.conducting import unasked
 from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.settings import Settings
@@ -44,6 +45,8 @@ def test_what_joins_from_a_file_is_told_apart_and_what_is_wrong_is_said(tmp_path
     broken.write_text("raise RuntimeError('no')")
     for given, said in (
         ("skeptic", r"expected FILE\.py:NAME"),
+        (str(SKEPTIC), r"expected FILE\.py:NAME, such as"),
+        ("nowhere.py:Role", r"there is no file .*nowhere\.py"),
         (f"{SKEPTIC}:Optimist", r"skeptic\.py has nothing called Optimist"),
         (f"{broken}:Role", "does not load: RuntimeError: no"),
     ):
@@ -51,6 +54,13 @@ def test_what_joins_from_a_file_is_told_apart_and_what_is_wrong_is_said(tmp_path
             joining(Settings(join=(given,)))
     with pytest.raises(LoopError, match=r"skeptic\.py:Doubt: "):
         joining(Settings(join=(f"{SKEPTIC}:Doubt",)))
+
+
+def test_a_family_that_joined_and_is_asked_nowhere_is_named() -> None:
+    joined = (f"{Path(__file__).parents[1] / 'parity.py'}:Parity",)
+    assert unasked(Loop(Settings(join=joined))) == ["parity"]
+    for section in ({"proposer": {"families": ["parity"]}}, {"evaluation": {"retention_families": {"parity": [0]}}}):
+        assert unasked(Loop(Settings.compose({"join": joined, **section}))) == []
 
 
 def blocks(page: str) -> list[str]:

@@ -22,6 +22,7 @@ from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.errors import ModelError
+from quintet.plugins import PluginError
 from quintet.records import (
     Adapter,
     Attempt,
@@ -198,11 +199,16 @@ def test_same_seed_same_ledger_and_another_seed_another(
     assert ids != {task.id for task in ledger.find(Task)}
 
 
-def test_a_finished_run_says_so_and_goes_on_when_rounds_are_added(tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_a_finished_run_says_so_and_goes_on_when_rounds_are_added(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loop = Loop(tiny_settings(tiny_model_folder, rounds=1), tasks=[Parity()], workspace=tmp_path)
     loop.run()
-    with pytest.raises(LoopError, match="finished after 1 rounds; add rounds with --rounds 2"):
-        Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run()
+    with monkeypatch.context() as without:
+        # It is said before a model is loaded.
+        without.setattr("quintet.graph.conducting.opened", None)
+        with pytest.raises(LoopError, match="finished with round 1; add rounds with --rounds 2"):
+            Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run()
     assert loop.result().status == "finished"
     result = Loop.resume("tiny-1", tmp_path, tasks=[Parity()]).run(rounds=2)
     assert [r.round for r in result.rounds] == [1, 2]
@@ -218,6 +224,10 @@ def test_a_run_that_cannot_begin_leaves_none_behind(tiny_model_folder: Path, tmp
         Loop(wide, tasks=[Parity()], workspace=tmp_path).run()
     with pytest.raises(ModelError, match="nowhere"):
         Loop(tiny_settings(tmp_path / "nowhere"), tasks=[Parity()], workspace=tmp_path).run()
+    # Said first, before a model is looked for.
+    for section in ({"curator": {"metrics": ["wurds"]}}, {"training": {"objective": "stf"}}):
+        with pytest.raises(PluginError, match="is unknown"):
+            Loop(tiny_settings(tmp_path / "nowhere", **section), tasks=[Parity()], workspace=tmp_path).run()
     assert overview(tmp_path) == []
 
 

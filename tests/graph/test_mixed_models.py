@@ -1,4 +1,4 @@
-"""Roles that speak through an endpoint, while the solver is the model that is trained."""
+"""Roles that speak through an endpoint or a second model in process, while the solver is the model that is trained."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ from stub_endpoint import Answer, Stub, babbles, endpoint, says, sends, stalls
 from tiny import tiny_settings
 
 from quintet import Loop
-from quintet.agents.roles import EpisodeRole
+from quintet.agents.roles import EpisodeRole, Said
+from quintet.agents.table import Episode
 from quintet.graph.joining import joining
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.catalogue import locate
+from quintet.models.chat import LocalChat
+from quintet.models.engine import Engine
+from quintet.models.settings import ModelSettings
+from quintet.models.waves import Waves
 from quintet.records import Attempt, Call, Critique, Decision, Reply
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +115,37 @@ def test_what_was_answered_before_an_interruption_is_not_asked_again(tiny_model_
         assert len(stub.bodies) - asked == answered() - before
     with ledger_of(tmp_path) as ledger:
         assert ledger.find(Decision)
+
+
+class Sometimes(EpisodeRole):
+    """Speaks about every other task only, so that the others are a role ahead."""
+
+    template = "Is that odd?"
+
+    async def act(self, episode: Episode) -> Said:
+        odd = int(episode.task.id[-1], 16) % 2
+        return await super().act(episode) if odd else None
+
+
+@pytest.mark.timeout(120)
+def test_two_models_in_process_sit_at_one_table_and_nobody_waits_in_vain(
+    tiny_model_folder: Path, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    other = folder_of("qwen2")
+    waves = Waves(Engine(locate(str(other)), ModelSettings(device="cpu")))
+    models = dict.fromkeys(("critic", "sometimes"), LocalChat(waves=waves, model="other"))
+    one_round, roles = tiny_settings(tiny_model_folder, rounds=1), [Sometimes(), skeptic()]
+    Loop(one_round, roles=roles, tasks=[Parity()], models=models, workspace=tmp_path).run()
+    waves.close()
+    with ledger_of(tmp_path) as ledger:
+        replies = ledger.find(Reply)
+        assert {reply.role for reply in replies} == {"sometimes", "skeptic"}
+        # Where `sometimes` is silent, the skeptic asks the one model while `sometimes` asks the other.
+        spoken = {reply.task for reply in replies if reply.role == "sometimes"}
+        assert spoken < {reply.task for reply in replies if reply.role == "skeptic"}
+        models_of = spoke(ledger)
+        assert models_of["sometimes"] == models_of["critic"] == {"other"}
+        assert models_of["skeptic"] == models_of["solver"] == {str(tiny_model_folder)}
 
 
 def every_failure() -> Answer:

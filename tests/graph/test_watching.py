@@ -27,8 +27,8 @@ ROUND: list[dict[str, Any]] = [
 END = {"event": "end", "stage": "episodes", "round": 1, "seconds": 3.25}
 
 
-def seen(events: list[dict[str, Any]], terminal: bool) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=140, color_system=None)
+def seen(events: list[dict[str, Any]], terminal: bool, width: int = 140) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
     with Watcher(console) as watcher:
         for event in events:
             watcher.see(event)
@@ -46,6 +46,18 @@ def test_the_live_line_shows_round_wave_speed_and_share() -> None:
     line = seen(ROUND, terminal=True)
     assert "round 1 of 3: solver and critic at work" in line
     assert "wave 2, 8/8, 400 tokens/s, 50 % of attempts right" in line
+
+
+def test_before_the_first_event_a_terminal_is_told_that_the_run_is_set_up() -> None:
+    assert "setting up" in seen([], terminal=True)
+    assert seen([], terminal=False) == ""
+
+
+def test_a_narrow_terminal_loses_figures_and_not_the_clock() -> None:
+    line = [line for line in seen(ROUND, terminal=True, width=80).split("\r") if "solver and critic" in line][-1]
+    assert "wave 2, 8/8 0:00:0" in line
+    assert "tokens/s" not in line
+    assert "…" not in line
 
 
 def test_training_shows_its_loss() -> None:

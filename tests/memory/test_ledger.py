@@ -249,7 +249,7 @@ def test_a_file_of_something_else_is_one_clear_line(tmp_path: Path):
         Ledger.open(path)
     assert "\n" not in str(raised.value)
     assert str(path) in str(raised.value)
-    assert not raised.value.disk
+    assert not raised.value.fault
     assert path.read_text().startswith("I am a letter")
 
 
@@ -342,15 +342,15 @@ try:
         texts = [f"{n}.{k}" for k in range(5)]
         run.add(*(Task(family="f", level=0, question=text * 100, canonical=text, truth={}) for text in texts))
 except LedgerError as error:
-    print(n, error.disk, error.code, error)
+    print(n, error.fault, error.code, error)
 """
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path):
     path = tmp_path / "ledger.db"
     said = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True).stdout
-    written, disk, code, line = said.split(" ", 3)
-    assert disk == "True"
+    written, fault, code, line = said.split(" ", 3)
+    assert fault == "True"
     assert code.startswith(("SQLITE_FULL", "SQLITE_IOERR"))
     assert str(path) in line
     assert line.count("\n") == 1

@@ -484,7 +484,7 @@ async def test_a_full_disk_is_not_mistaken_for_damage(
     monkeypatch.setattr(memory.index, "_opened", full)
     with pytest.raises(LedgerError, match="disk is full") as raised:
         await memory.sync()
-    assert raised.value.disk
+    assert raised.value.fault
     assert not isinstance(raised.value, IndexDamaged)
 
 

@@ -11,12 +11,27 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from remembered import make_call, make_task, proposed
+from remembered import learnt, made_attempt, make_call, make_task, proposed
 
+from quintet.memory.chronicle import Wanted, told
+from quintet.memory.counting import count_rounds, count_tried
 from quintet.memory.errors import LedgerError
+from quintet.memory.evaluated import evaluated
 from quintet.memory.ledger import Ledger
 from quintet.memory.lineage import lineage
-from quintet.records import Call, Task
+from quintet.memory.recalled import gone, recalls, remembers, retirements, times, uses
+from quintet.records import (
+    Answer,
+    Call,
+    Critique,
+    Evaluation,
+    Recall,
+    Recalled,
+    Reply,
+    Retirement,
+    Selection,
+    Task,
+)
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 
@@ -78,6 +93,41 @@ def test_the_same_ledger_as_in_sqlite(url: str, tmp_path: Path):
         assert [info.run for info in again.runs()] == ["one"]
 
 
+def test_memories_and_evaluations_are_counted_the_same_way(url: str, tmp_path: Path):
+    tasks = [make_task(f"What is {n} + 1?", split="gate" if n > 2 else "train") for n in range(5)]
+    lesson, row = learnt(tasks[0], 1)
+    recalled = (Recalled(id=lesson.id, distance=0.25), Recalled(id=row.id, distance=0.5))
+    asked = {"round": 2, "task": tasks[1].id, "query": "q", "items": recalled, "sources": (lesson.id, row.id)}
+    answers = tuple(Answer(task=task.id, text="1", answer="1", score=1, correct=True, strict=True) for task in tasks)
+    records = [
+        *(record for task in tasks[:3] for record in proposed(task, 1, accepted=task is not tasks[2])),
+        *tasks[3:],
+        lesson,
+        row,
+        Recall(role="solver", **asked),
+        Recall(role="critic", **asked),
+        Retirement(round=0, memory=row.id, retired=True, reason="wrong", number=1),
+        Evaluation(round=1, suite="gate", tasks=tuple(task.id for task in tasks), answers=answers),
+    ]
+    with Ledger.open(url) as postgres, Ledger.open(tmp_path / "ledger.db") as sqlite:
+        found = []
+        for ledger in (postgres, sqlite):
+            run = ledger.begin("counted", 0, {})
+            run.add(*records)
+            heads = [one.model_copy(update={"seq": 0}) for one in evaluated(run)]
+            recalled_in = [one.model_copy(update={"seq": 0}) for one in uses(run, lesson.id)]
+            reasons = [one.record.reason for one in retirements(run)]
+            found.append((remembers(run), recalls(run), times(run, row.id), recalled_in, gone(run), reasons, heads))
+    assert found[0] == found[1]
+    known, counted, *_ = found[0]
+    assert (known.memories, known.held) == ({"task": 2, "lesson": 1, "row": 1}, 2)
+    assert known.retired == {"task": 0, "lesson": 0, "row": 1}
+    assert [(one.recalls, one.distance, one.roles) for one in counted.often] == [
+        (2, 0.25, {"critic": 1, "solver": 1}),
+        (2, 0.5, {"critic": 1, "solver": 1}),
+    ]
+
+
 def test_events_are_append_only_there_too(url: str):
     with Ledger.open(url) as ledger:
         run = ledger.begin("kept", 0, {})
@@ -103,3 +153,40 @@ def test_a_server_that_is_away_is_one_clear_line(tmp_path: Path):
         Ledger.open(f"postgresql://quintet:secret@/ledger?host={tmp_path}")
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_rounds_are_counted_as_in_sqlite(url: str, tmp_path: Path):
+    tasks = [make_task(f"What is {n} + {n}?", family=f"sums {n % 2}", level=n % 3) for n in range(40)]
+    with Ledger.open(url) as postgres, Ledger.open(tmp_path / "ledger.db") as sqlite:
+        counted = []
+        for ledger in (postgres, sqlite):
+            run = ledger.begin("rounds", 0, {})
+            for n, task in enumerate(tasks):
+                attempt = made_attempt(task, n % 2 + 1)
+                judged = {"round": attempt.round, "task": task.id, "attempt": attempt.id}
+                right = n % 3 == 0
+                critique = Critique(**judged, score=float(right), correct=right, strict=False, verdict="accept")
+                again = attempt.with_(turn=1, revises=attempt.id)
+                rescued = critique.with_(attempt=again.id, correct=not right)
+                left_out = Selection(**judged, chosen=right, reason="right" if right else f"wrong {n % 4}")
+                recall = Recall(round=attempt.round, role="solver", query="", items=(), sources=())
+                reply = Reply(round=attempt.round, role="skeptic", task=task.id, error=None if right else "lost")
+                run.add(*proposed(task, attempt.round, accepted=n % 5 > 0), attempt, critique, again, rescued)
+                run.add(left_out, recall, reply, *learnt(task, attempt.round, attempt=attempt.id))
+            counted.append((count_rounds(run), count_tried(run, 1)))
+        assert repr(counted[0]) == repr(counted[1])
+        first = counted[0][0][1]
+        assert (first.attempts, first.revised, first.right, first.rescued) == (40, 20, 20, 13)
+        assert first.refused == {"too near": 4}
+        assert sum(first.left_out.values()) == 13
+
+
+def test_a_zero_byte_that_a_model_said_stands_in_no_counts_way(url: str):
+    with Ledger.open(url) as ledger:
+        run = ledger.begin("zero", 0, {})
+        for text in ("plain", "zero \x00 byte", "slash \\u0000", "both \\\x00\x00"):
+            task = make_task(text)
+            run.add(*proposed(task, 1), made_attempt(task, 1).with_(text=text))
+        assert count_rounds(run)[1].attempts == 4
+        found = told(run, Wanted(kind="attempt", text="byte")), told(run, Wanted(kind="attempt", text="\\u0000"))
+        assert [[event.record.text for event in some] for some in found] == [["zero \x00 byte"], ["slash \\u0000"]]

@@ -113,7 +113,7 @@ async def test_a_server_that_dies_is_one_line_and_no_damage(
             await attempt(memory)
         assert f"chroma run --path FOLDER --host 127.0.0.1 --port {server.port}" in str(raised.value)
         assert "\n" not in str(raised.value)
-        assert raised.value.disk
+        assert raised.value.fault
         assert not isinstance(raised.value, IndexDamaged)
     server.start(tmp_path / "served")
     # What could not be indexed meanwhile is not forgotten.

@@ -153,6 +153,37 @@ def test_cancellation_is_noticed_within_a_step(llama: Engine) -> None:
     assert all(len(completion.tokens) <= 4 for completion in cut)
 
 
+def test_the_time_limit_is_each_calls_own_however_long_the_wave(
+    architectures: Callable[[str], Path], llama: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock that goes on by a second a step.
+    steps: list[Progress] = []
+    monkeypatch.setattr("quintet.models.batch.monotonic", lambda: float(len(steps)))
+    slow = EXACT.model_copy(update={"batch": 2, "call_seconds": 15.0})
+    engine = Engine(locate(str(architectures("llama"))), slow)
+    requests = [ask(text, seed=str(place), n=2, max_tokens=12) for place, text in enumerate(QUESTIONS)]
+    replies = engine.generate(requests, progress=steps.append)
+    assert len(steps) > 3 * slow.call_seconds
+    assert not any(reply.error for reply in replies)
+    assert tokens_of(replies) == tokens_of(llama.generate(requests))
+
+
+def test_a_call_beyond_its_time_is_cut_and_leaves_the_others_theirs(
+    architectures: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Progress] = []
+    monkeypatch.setattr("quintet.models.batch.monotonic", lambda: float(len(steps)))
+    slow = EXACT.model_copy(update={"batch": 2, "call_seconds": 15.0})
+    engine = Engine(locate(str(architectures("llama"))), slow)
+    # The longest prompt is the first to be prefilled.
+    requests = [ask(QUESTIONS[2], max_tokens=100), *(ask(text, max_tokens=9) for text in QUESTIONS)]
+    long, *others = engine.generate(requests, progress=steps.append)
+    assert [completion.finish for completion in long.completions] == ["time"]
+    assert len(long.completions[0].tokens) < 20
+    assert long.error
+    assert not any(reply.error for reply in others)
+
+
 def test_progress_adds_up_to_what_was_generated(llama: Engine) -> None:
     seen: list[Progress] = []
     replies = llama.generate([ask(text, n=3, max_tokens=7) for text in QUESTIONS], progress=seen.append)

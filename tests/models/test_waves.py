@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from small_models import ask
 
+from quintet.models.barrier import Barrier
 from quintet.models.errors import ModelError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.models.waves import Wave, Waves
@@ -60,15 +63,20 @@ def engine() -> Engine:
     return Engine()
 
 
+@pytest.fixture
+def barrier() -> Barrier:
+    return Barrier()
+
+
 async def text(waves: Waves, what: str) -> str:
     return (await waves.submit(ask(what)))[1].completions[0].text
 
 
-async def test_a_wave_waits_for_every_open_participant(engine: Engine) -> None:
+async def test_a_wave_waits_for_every_open_participant(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
 
     async def episode(name: str, delay: float, turns: int) -> list[str]:
-        async with waves.participant():
+        async with barrier.participant():
             said = []
             for turn in range(turns):
                 await asyncio.sleep(delay)
@@ -80,12 +88,12 @@ async def test_a_wave_waits_for_every_open_participant(engine: Engine) -> None:
     assert list(said) == [["0b", "1b"], ["0a", "1a", "2a"], ["0c"]]
 
 
-async def test_a_wave_of_thousands_fires_without_delay(engine: Engine) -> None:
+async def test_a_wave_of_thousands_fires_without_delay(engine: Engine, barrier: Barrier) -> None:
     # What a wave costs besides generating grows with its requests, not with their square.
     waves = Waves(engine)
 
     async def episode(number: int) -> None:
-        async with waves.participant():
+        async with barrier.participant():
             await text(waves, str(number))
 
     began = time.monotonic()
@@ -102,15 +110,15 @@ async def test_what_is_generated_can_share_a_thread(engine: Engine) -> None:
         assert thread.submit(lambda: "still open").result() == "still open"
 
 
-async def test_a_participant_that_ends_or_raises_lets_the_others_go_on(engine: Engine) -> None:
+async def test_a_participant_that_ends_or_raises_lets_the_others_go_on(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
 
     async def asks() -> str:
-        async with waves.participant():
+        async with barrier.participant():
             return await text(waves, "x")
 
     async def leaves(error: bool) -> None:
-        async with waves.participant():
+        async with barrier.participant():
             await asyncio.sleep(0.05)
             if error:
                 raise RuntimeError("episode failed")
@@ -121,16 +129,16 @@ async def test_a_participant_that_ends_or_raises_lets_the_others_go_on(engine: E
     assert done[0] == "x"
 
 
-async def test_a_cancelled_participant_does_not_hold_up_the_others(engine: Engine) -> None:
+async def test_a_cancelled_participant_does_not_hold_up_the_others(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
     never = asyncio.Event()
 
     async def stuck() -> None:
-        async with waves.participant():
+        async with barrier.participant():
             await never.wait()
 
     async def asks(name: str) -> str:
-        async with waves.participant():
+        async with barrier.participant():
             return await text(waves, name)
 
     stalled = asyncio.create_task(stuck())
@@ -143,17 +151,17 @@ async def test_a_cancelled_participant_does_not_hold_up_the_others(engine: Engin
     assert engine.waves == [["b"]]
 
 
-async def test_a_request_that_times_out_leaves_its_participant_thinking(engine: Engine) -> None:
+async def test_a_request_that_times_out_leaves_its_participant_thinking(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
 
     async def impatient() -> str:
-        async with waves.participant():
+        async with barrier.participant():
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(text(waves, "first"), 0.03)
             return await text(waves, "second")
 
     async def slow() -> str:
-        async with waves.participant():
+        async with barrier.participant():
             await asyncio.sleep(0.1)
             return await text(waves, "slow")
 
@@ -161,15 +169,15 @@ async def test_a_request_that_times_out_leaves_its_participant_thinking(engine: 
     assert engine.waves == [["second", "slow"]]
 
 
-async def test_tasks_started_inside_belong_to_the_participant(engine: Engine) -> None:
+async def test_tasks_started_inside_belong_to_the_participant(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
 
     async def one() -> None:
-        async with waves.participant():
+        async with barrier.participant():
             await asyncio.gather(text(waves, "a1"), text(waves, "a2"))
 
     async def other() -> None:
-        async with waves.participant():
+        async with barrier.participant():
             await asyncio.sleep(0.05)
             await text(waves, "b")
 
@@ -177,18 +185,54 @@ async def test_tasks_started_inside_belong_to_the_participant(engine: Engine) ->
     assert engine.waves == [["a1", "a2", "b"]]
 
 
-async def test_requests_outside_fire_together_and_wait_for_no_participant(engine: Engine) -> None:
+async def test_who_waits_for_one_model_is_not_waited_for_by_another(barrier: Barrier) -> None:
+    one, other = Engine(), Engine()
+    first, second = Waves(one), Waves(other)
+
+    async def episode(waves: Waves, name: str) -> str:
+        async with barrier.participant():
+            return await text(waves, name)
+
+    asked = [episode(first, "a"), episode(second, "b"), episode(second, "c")]
+    assert await asyncio.wait_for(asyncio.gather(*asked), 2) == ["a", "b", "c"]
+    assert (one.waves, other.waves) == ([["a"]], [["b", "c"]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_what_forms_a_wave_of_either_model_depends_on_no_timing(barrier: Barrier, seed: int) -> None:
+    # What each episode asks, turn by turn: of the one model, of the other, or of both at once.
+    asks = {"p": ["1", "2", "1"], "q": ["2", "2"], "r": ["12", "1", "2", "1"], "s": []}
+    timing = random.Random(seed)
+
+    class Slow(Engine):
+        def generate(self, requests: Sequence[Request], *rest: Any) -> list[Reply]:
+            time.sleep(timing.choice([0, 0.02, 0.06]))
+            return super().generate(requests, *rest)
+
+    engines = {"1": Slow(), "2": Slow()}
+    waves = {name: Waves(engine) for name, engine in engines.items()}
+
+    async def episode(name: str) -> None:
+        async with barrier.participant():
+            for turn, models in enumerate(asks[name]):
+                await asyncio.sleep(timing.choice([0, 0.02, 0.06]))
+                await asyncio.gather(*(text(waves[model], f"{turn}{name}") for model in models))
+
+    await asyncio.wait_for(asyncio.gather(*(episode(name) for name in asks)), 10)
+    assert engines["1"].waves == [["0p", "0r"], ["1r"], ["2p"], ["3r"]]
+    assert engines["2"].waves == [["0q", "0r"], ["1p", "1q"], ["2r"]]
+
+
+async def test_requests_outside_fire_together_and_wait_for_no_participant(engine: Engine, barrier: Barrier) -> None:
     waves = Waves(engine)
-    async with waves.participant():
+    async with barrier.participant():
         outside = [asyncio.create_task(text(waves, name)) for name in ("b", "a")]
-        inner = waves._current.get()
-        assert inner is not None
         await asyncio.gather(*outside)
     engine.waves.clear()
     opened, close = asyncio.Event(), asyncio.Event()
 
     async def busy() -> None:
-        async with waves.participant():
+        async with barrier.participant():
             opened.set()
             await close.wait()
 
