@@ -6,10 +6,12 @@ import click
 
 from quintet import __version__
 from quintet.cli.completion import completion
+from quintet.cli.exporting import export
 from quintet.cli.memory import memory
 from quintet.cli.models import adapters, chat, eval, solve
 from quintet.cli.new import new
-from quintet.cli.runs import export, lineage, resume, run, runs, show
+from quintet.cli.playground import playground
+from quintet.cli.runs import lineage, resume, run, runs, show
 from quintet.cli.table import doctor, roles, tasks
 
 
@@ -20,7 +22,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, resume, runs, show, lineage, export),
+    *(run, resume, runs, show, lineage, export, playground),
     *(eval, solve, chat, adapters, memory),
     *(roles, tasks, new, doctor, completion),
 ):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,13 @@ import click
 
 from quintet.cli.completion import runs_named
 from quintet.cli.frame import STOPPED, guarded, json_option, out, show_table, workspace_option
+from quintet.cli.playground import beside, page_options
 
 if TYPE_CHECKING:
     from quintet.graph.loop import Loop
+
+WIDTH = 118
+"""Columns of a report that nobody watches on a terminal."""
 
 
 @click.command()
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--approve", is_flag=True, help="Ask before each training.")
 @click.option("--role", "roles", multiple=True, metavar="FILE.py:CLASS", help="A role that joins; may be repeated.")
 @click.option("--task", "tasks", multiple=True, metavar="FILE.py:CLASS", help="A task family; may be repeated.")
+@page_options
 @workspace_option
 @json_option
 @guarded
@@ -34,6 +41,8 @@ def run(
     approve: bool,
     roles: tuple[str, ...],
     tasks: tuple[str, ...],
+    page: bool,
+    port: int | None,
     workspace: Path,
     as_json: bool,
 ) -> None:
@@ -44,7 +53,9 @@ def run(
     given = [f"rounds={rounds}"] * (rounds is not None) + [f"seed={seed}"] * (seed is not None)
     settings = Settings.load(config, [*overrides, *given, *["approve=true"] * approve])
     settings = settings.model_copy(update={"join": (*settings.join, *roles, *tasks)})
-    _conduct(Loop(settings, workspace=workspace), None, as_json)
+    loop = Loop(settings, workspace=workspace)
+    with beside(workspace, page, port):
+        _conduct(loop, None, as_json)
 
 
 @click.command()
@@ -52,17 +63,27 @@ def run(
 @click.option("--rounds", type=click.IntRange(1), help="Rounds wanted in all; more than before adds rounds.")
 @click.option("--tokens", type=click.IntRange(0), help="Another budget of tokens, over the whole run; 0 is no limit.")
 @click.option("--seconds", type=click.FloatRange(0), help="Another budget of seconds, over the whole run; 0: no limit.")
+@page_options
 @workspace_option
 @json_option
 @guarded
 def resume(
-    run: str | None, rounds: int | None, tokens: int | None, seconds: float | None, workspace: Path, as_json: bool
+    run: str | None,
+    rounds: int | None,
+    tokens: int | None,
+    seconds: float | None,
+    page: bool,
+    port: int | None,
+    workspace: Path,
+    as_json: bool,
 ) -> None:
     """Go on with RUN (default: the newest), or add rounds to it."""
     from quintet.graph.loop import Loop
 
     budget = {name: value for name, value in (("tokens", tokens), ("seconds", seconds)) if value is not None}
-    _conduct(Loop.resume(run, workspace, budget), rounds, as_json)
+    loop = Loop.resume(run, workspace, budget)
+    with beside(workspace, page, port):
+        _conduct(loop, rounds, as_json)
 
 
 def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
@@ -89,9 +110,14 @@ def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
     if as_json:
         out(result.model_dump(mode="json"))
     else:
-        click.echo(result.table())
+        click.echo(result.table(_columns()))
         for hint in hints(result, loop.workspace):
             click.echo(hint, err=True)
+
+
+def _columns() -> int:
+    """Columns of a report: what the terminal has, up to a width that reads well."""
+    return min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
 
 
 @click.command()
@@ -103,14 +129,27 @@ def runs(workspace: Path, as_json: bool) -> None:
     from quintet.graph.report import overview
 
     found = overview(workspace)
+    if not found:
+        click.echo(f"no runs in {workspace}: begin one with quintet run CONFIG", err=True)
     if as_json:
         out([item.model_dump(mode="json") for item in found])
         return
     rows = [
-        [r.run, r.status, r.started, str(r.rounds), "–" if r.effect is None else f"{100 * r.effect:+.1f} points"]
+        [
+            r.run,
+            r.status,
+            _minute(r.started),
+            str(r.rounds),
+            "–" if r.effect is None else f"{100 * r.effect:+.1f} points",
+        ]
         for r in found
     ]
     show_table(["run", "status", "started", "rounds", "effect"], rows)
+
+
+def _minute(moment: str) -> str:
+    """A moment of ISO 8601 in local time, to the minute."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
 
 
 @click.command()
@@ -119,7 +158,7 @@ def runs(workspace: Path, as_json: bool) -> None:
 @json_option
 @guarded
 def show(run: str | None, workspace: Path, as_json: bool) -> None:
-    """One RUN (default: the newest): rounds, scores with intervals, decisions, budget."""
+    """What became of RUN. Rounds, scores with intervals, decisions, budget; by default of the newest run."""
     from quintet.graph.report import report
     from quintet.memory.workspace import Workspace
 
@@ -129,7 +168,7 @@ def show(run: str | None, workspace: Path, as_json: bool) -> None:
     if as_json:
         out(found.model_dump(mode="json"))
     else:
-        click.echo(found.table())
+        click.echo(found.table(_columns()))
 
 
 @click.command()
@@ -149,23 +188,3 @@ def lineage(id: str, workspace: Path, as_json: bool) -> None:
         out(found.model_dump(mode="json"))
     else:
         click.echo(family_tree(found))
-
-
-@click.command()
-@click.argument("run", shell_complete=runs_named)
-@click.argument("form", type=click.Choice(["jsonl"]))
-@click.argument("file", type=click.Path(path_type=Path))
-@workspace_option
-@json_option
-@guarded
-def export(run: str, form: str, file: Path, workspace: Path, as_json: bool) -> None:
-    """Write RUN to FILE (`-`: standard output): its training rows as JSON lines, as TRL reads them."""
-    from quintet.graph.exporting import export_rows
-
-    if as_json and str(file) == "-":
-        raise click.UsageError("--json and - both want standard output: name a file")
-    rows = export_rows(workspace, run, file)
-    if as_json:
-        out({"run": run, "form": form, "file": str(file), "rows": rows})
-    else:
-        click.echo(f"{rows} rows in {file}", err=True)

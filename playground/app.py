@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from quintet.memory.errors import LedgerError
 from quintet.playground import live
 from quintet.playground.errors import NotFoundError
-from quintet.playground.guard import Guard
+from quintet.playground.guard import HEADERS, Guard
 from quintet.playground.pages import PAGES
 from quintet.playground.rendering import page
 from quintet.playground.site import Site
@@ -74,4 +74,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     reason = f"{type(error).__name__}: {error}"
-    return page(request, "error.html", 500, title="The playground failed on this page", reason=reason)
+    response = page(request, "error.html", 500, title="The playground failed on this page", reason=reason)
+    # Starlette answers this outside of all middleware, and so of the guard.
+    response.headers.update({**HEADERS, "cache-control": "no-store"})
+    return response

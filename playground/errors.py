@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from quintet.errors import QuintetError
 
-class PlaygroundError(Exception):
+
+class PlaygroundError(QuintetError):
     """The playground cannot be served as asked; the message says what and where, in one line."""
 
 

@@ -27,7 +27,7 @@ PLAYERS = ("proposer", "solver", "critic", "curator", "trainer", "evaluation")
 HUES = 6
 
 
-def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+def page(request: Request, template: str, status: int = 200, /, **context: Any) -> HTMLResponse:
     """A template as a response; every template knows `site`, `request` and `version`."""
     body = (
         environment()
@@ -52,6 +52,7 @@ def environment() -> Environment:
         count=count,
         duration=duration,
         data=data,
+        figure=figure,
         hue=hue,
         percent=percent,
         points=points,
@@ -70,6 +71,13 @@ def environment() -> Environment:
 def count(value: float) -> str:
     """`12,345`."""
     return f"{value:,.0f}"
+
+
+def figure(value: float) -> str:
+    """A number in as many digits as one reads: `12,345`, `0.0381`, `5e-05`."""
+    if float(value).is_integer() and abs(value) < 1e15:
+        return count(value).replace("-", "−")
+    return (f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3g}").replace("-", "−", value < 0)
 
 
 def share(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,12 +64,12 @@ def address(listening: socket.socket, token: str = "") -> str:
 
 @contextmanager
 def beside(workspace: Path, port: int = 8420) -> Iterator[str]:
-    """Serve on loopback from a thread while the block runs, and yield the address; if the port is taken, on a free one."""
+    """Serve on loopback from a thread while the block runs; yields the address, on a free port if this is taken."""
     try:
         serving, listening = server(workspace, port=port)
     except PlaygroundError:
         serving, listening = server(workspace, port=0)
-    thread = threading.Thread(target=serving.run, args=([listening],), name="quintet-playground", daemon=True)
+    thread = threading.Thread(target=_serve, args=(serving, listening), name="quintet-playground", daemon=True)
     thread.start()
     try:
         yield address(listening)
@@ -76,3 +77,11 @@ def beside(workspace: Path, port: int = 8420) -> Iterator[str]:
         serving.should_exit = True
         thread.join(GRACE_SECONDS + 3)
         listening.close()
+
+
+def _serve(serving: uvicorn.Server, listening: socket.socket) -> None:
+    try:
+        serving.run(sockets=[listening])
+    except Exception as error:
+        # Whatever it is, the run goes on.
+        print(f"quintet: the playground has ended: {type(error).__name__}: {error}", file=sys.stderr)

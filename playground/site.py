@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -14,6 +15,8 @@ from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.playground.errors import NotFoundError
 from quintet.records import Record
+
+T = TypeVar("T")
 
 
 class Site:
@@ -28,6 +31,7 @@ class Site:
         """
         self.path, self.chat = path, chat
         self._ledger: Ledger | None = None
+        self._kept: dict[str, Any] = {}
         self._opening = threading.Lock()
 
     @classmethod
@@ -53,7 +57,7 @@ class Site:
         try:
             return Workspace.existing(self.path)
         except LedgerError as error:
-            if error.disk:
+            if error.fault:
                 raise
             raise NotFoundError(str(error)) from error
 
@@ -98,8 +102,21 @@ class Site:
             raise NotFoundError(f"run {ledger.run!r} holds no record with the id {id!r}")
         return record
 
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """What is made once, when first asked for, and kept as long as the server runs; what can be closed is, then."""
+        with self._opening:
+            if name not in self._kept:
+                self._kept[name] = make()
+            found: T = self._kept[name]
+            return found
+
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the ledger, and of what was kept."""
+        with self._opening:
+            kept, self._kept = self._kept, {}
+        for one in kept.values():
+            if hasattr(one, "close"):
+                one.close()
         with self._opening:
             if self._ledger is not None:
                 self._ledger.close()

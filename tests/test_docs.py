@@ -41,7 +41,7 @@ from quintet.tasks.families import load_families
 from quintet.tasks.settings import TaskSettings
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("roles", "tasks", "plugins")
+PAGES = ("roles", "tasks", "plugins", "playground")
 LINKED = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + [ROOT / "docs" / f"{page}.md" for page in PAGES]
 ROUNDS = 2
 LEAST = -20.0

@@ -16,20 +16,41 @@ document.querySelector("[data-theme-toggle]")?.addEventListener("click", () => {
   document.dispatchEvent(new Event("quintet:theme"));
 });
 
+// On a narrow screen the current tab may lie outside its strip.
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+
 // --- keyboard ------------------------------------------------------------------------------------------------------
 
 const keys = document.getElementById("keys");
 document.querySelector("[data-keys]")?.addEventListener("click", () => keys.showModal());
 
+// Where a page has several lists to step through, it is the one with the focus, else the first.
+function regions() {
+  return [...document.querySelectorAll("[data-steps]")].filter((region) => region.offsetParent !== null);
+}
+
 function steps() {
-  return [...document.querySelectorAll("[data-step]")].filter((step) => step.offsetParent !== null);
+  const region = document.activeElement?.closest("[data-steps]") ?? regions()[0] ?? document;
+  return [...region.querySelectorAll("[data-step]")].filter((step) => step.offsetParent !== null);
+}
+
+function cross(by) {
+  const all = regions();
+  const now = all.findIndex((region) => region.contains(document.activeElement));
+  const next = all[Math.min(Math.max((now < 0 ? 0 : now) + by, 0), all.length - 1)];
+  if (!next || all.length < 2) return;
+  next.tabIndex = -1;
+  next.focus({ preventScroll: true });
+  move(0);
 }
 
 function move(by) {
   const all = steps();
   if (!all.length) return;
-  const now = all.findIndex((step) => step.classList.contains("current"));
-  const next = all[Math.min(Math.max(now < 0 ? (by > 0 ? 0 : all.length - 1) : now + by, 0), all.length - 1)];
+  let now = all.findIndex((step) => step.classList.contains("current"));
+  if (now < 0) now = all.findIndex((step) => step.matches("[aria-current]"));
+  const next = all[Math.min(Math.max(now < 0 ? (by >= 0 ? 0 : all.length - 1) : now + by, 0), all.length - 1)];
   for (const step of all) step.classList.toggle("current", step === next);
   const link = next.matches("a") ? next : next.querySelector("a");
   if (link) link.focus({ preventScroll: true });
@@ -50,6 +71,8 @@ document.addEventListener("keydown", (event) => {
   const search = document.querySelector("[data-search]");
   if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
+  else if (event.key === "h") cross(-1);
+  else if (event.key === "l") cross(1);
   else if (event.key === "/" && search) search.focus();
   else if (event.key === "?") keys.showModal();
   else return;
@@ -92,6 +115,11 @@ if (address) {
   source.addEventListener("end", (message) => {
     source.close();
     document.getElementById("announce").textContent = `The run has ended: ${message.data}`;
+    const badge = document.querySelector(".sub-title .badge");
+    if (badge) {
+      badge.textContent = message.data;
+      badge.className = `badge status-${message.data}`;
+    }
     document.body.dispatchEvent(new CustomEvent("quintet:end", { detail: message.data }));
     tell();
   });

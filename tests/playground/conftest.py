@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from many import many_run
 from starlette.testclient import TestClient
 from tiny import tiny_settings
 
@@ -30,6 +31,12 @@ def played(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         for adapter in ledger.find(Adapter):
             ledger.add(Decision(round=adapter.round, candidate=adapter.id, promoted=True, reason="for the test"))
     return workspace
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of a made-up run `many-1` of more than 100,000 events; for reading only."""
+    return many_run(tmp_path_factory.mktemp("many") / "runs")
 
 
 @pytest.fixture

@@ -130,3 +130,85 @@ def test_a_run_that_is_not_there_names_the_nearest(client: TestClient, ledger: R
     reply = client.get("/runs/tinny/stream")
     assert reply.status_code == 404
     assert ledger.run in reply.text
+
+
+def test_a_page_that_fails_forbids_the_same(workspace: Path) -> None:
+    client = asking(workspace)
+    client.app.state.site = Broken()  # type: ignore[attr-defined]
+    reply = client.get("/")
+    assert reply.status_code == 500
+    assert "broken &lt;b&gt;" in reply.text
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+    assert reply.headers["cache-control"] == "no-store"
+
+
+class Broken:
+    """A site that fails on every page."""
+
+    chat = False
+    path = "runs"
+
+    def ledger(self) -> None:
+        raise RuntimeError("broken <b>")
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://127.0.0.1:8420:1", "nonsense", ""])
+def test_an_origin_that_is_none_is_refused(client: TestClient, origin: str) -> None:
+    assert client.get("/", headers={"origin": origin}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/%00", "/?q=%00", "/runs/a%00b", "/records/%00", "/static/%00"])
+def test_a_zero_byte_is_refused(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 400
+
+
+@pytest.mark.parametrize("token", ["s\u20accret", "s\u00e9", 'a;b "c', "100%"])
+def test_a_token_may_hold_any_character(workspace: Path, token: str) -> None:
+    client = asking(workspace, host="0.0.0.0", token=token, name="box.example")  # noqa: S104
+    assert client.get("/", params={"token": token}).status_code == 303
+    assert client.get("/").status_code == 200
+    other = asking(workspace, host="0.0.0.0", token=token, name="box.example")  # noqa: S104
+    assert other.get("/", headers={"authorization": f"Bearer {token}".encode()}).status_code == 200
+
+
+NONSENSE = (
+    "9" * 5000,
+    "9" * 30,
+    "-1",
+    "1e9",
+    "\u0661\u0662",
+    "\u00b2",
+    "%_\\",
+    "\ud7ff",
+    "'\"><script>",
+    "..",
+    "//evil",
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "adapters?before=",
+        "events?round=",
+        "events?after=",
+        "events?q=",
+        "rows?round=",
+        "rows?after=",
+        "outline?page=",
+        "conversations?round=",
+        "memory/retired?before=",
+        "stream?after=",
+        "../../compare?after=",
+        "../../compare/items?after=",
+    ],
+)
+def test_nonsense_in_an_address_is_no_failure(client: TestClient, ledger: RunLedger, path: str) -> None:
+    for word in NONSENSE:
+        page, _, name = path.partition("?")
+        start = page.removeprefix("../..") if page.startswith("..") else f"/runs/{ledger.run}/{page}"
+        reply = client.get(start, params={name.rstrip("="): word})
+        assert reply.status_code == 200, (path, word[:40])
+        if "stream" not in path:
+            assert "<script>'" not in reply.text
+            assert '"><script>' not in reply.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import Browser, Visit, browser, chromium, served
+from every_kind import every_kind
 from short import SHORT
 
 from quintet.memory.ledger import RunLedger
@@ -35,7 +37,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT,
         env={**os.environ, **SHORT, "QUINTET_EVALUATION__ALPHA": "0.49", "QUINTET_EVALUATION__MINIMUM_EFFECT": "0"},
         check=True,
-        timeout=280,
+        timeout=290,
         capture_output=True,
     )
     return workspace
@@ -142,7 +144,8 @@ def test_the_keyboard_leads_everywhere(window: Browser, base: str, paths: dict[s
         assert page.evaluate("document.activeElement.matches('[data-search]')"), name
         page.keyboard.press("Escape")
         page.keyboard.press("j")
-        assert page.locator("[data-step].current").count() == 1, name
+        # One round has recalled nothing yet.
+        assert page.locator("[data-step].current").count() == (name != "memory"), name
     visit.clean()
 
 
@@ -164,3 +167,67 @@ def test_three_questions_are_answered_within_two_clicks(
     assert rows, "the shortened demo gave no row"
     assert page.get_by_text(selections[rows[0].selection].reason).first.is_visible()
     visit.clean()
+
+
+def test_hostile_text_stays_text(window: Browser, real: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(real, tmp_path / "runs"))
+    hostile = every_kind(
+        "</script></textarea><img src=x onerror='window.hacked=1'><svg onload=window.hacked=1>"
+        "<a href='javascript:window.hacked=1' hx-get='/' hx-trigger='load' hx-on::load='window.hacked=1'>hm</a>"
+    )
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run()
+        ledger.add(*hostile.values())
+        run = f"/runs/{ledger.run}"
+        pages = {**pages_of(ledger), "task": f"{run}/tasks/{hostile['task'].id}"}
+    pages |= {f"record {kind}": f"{run}/records/{record.id}" for kind, record in hostile.items()}
+    pages |= {f"lineage {kind}": f"{run}/lineage/{hostile[kind].id}" for kind in ("task", "row", "adapter")}
+    pages |= {"search": f"/?q={HOSTILE_QUERY}", "found": f"{run}/events?q={HOSTILE_QUERY}"}
+    with served(workspace) as base:
+        visit = Visit(window, base)
+        for name, path in pages.items():
+            page = visit.to(path)
+            page.wait_for_timeout(100)
+            assert page.evaluate("window.hacked") is None, name
+            assert page.locator("main img, main [onerror], main [onload], main [href^=javascript]").count() == 0, name
+        visit.clean()
+        visit.context.close()
+
+
+HOSTILE_QUERY = "%22%3E%3Cimg%20src%3Dx%20onerror%3D%22window.hacked%3D1%22%3E"
+
+
+def test_a_running_run_moves_under_the_eye(window: Browser, tiny_model_folder: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "runs"
+    script = ROOT / "tests" / "graph" / "tiny_run.py"
+    with served(workspace) as base:
+        running = subprocess.Popen(
+            [sys.executable, str(script), str(workspace), str(tiny_model_folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            visit = Visit(window, base)
+            page = visit.to("/")
+            for _ in range(120):
+                if page.get_by_role("link", name="tiny-1").count():
+                    break
+                page.wait_for_timeout(500)
+                visit.to("/")
+            visit.to("/runs/tiny-1")
+            page.wait_for_selector("[data-latest] li", timeout=90_000)
+            page.wait_for_selector(".sub-title .status-finished", timeout=150_000)
+            page.wait_for_timeout(2500)
+            links = page.eval_on_selector_all("[data-latest] a", "all => all.map((one) => one.href)")
+            assert len(links) == len(set(links)) > 1
+            with Workspace(workspace).ledger() as ledgers:
+                newest = ledgers.run("tiny-1").events(ledgers.run("tiny-1").newest() - 1)[-1]
+            assert links[0].endswith(newest.id)
+            # The page as it became is the page as it is.
+            moved = page.locator("main").inner_text()
+            visit.to("/runs/tiny-1")
+            assert page.locator("h1").inner_text() in moved
+            visit.clean()
+        finally:
+            running.kill()
+            running.wait(20)

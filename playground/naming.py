@@ -1,0 +1,142 @@
+"""What records are called on the pages, in a few words, and whose they are."""
+
+from __future__ import annotations
+
+from quintet.memory.chronicle import PLAYED
+from quintet.memory.ledger import Event
+from quintet.memory.lineage import preview
+from quintet.playground.rendering import points, short
+from quintet.records import (
+    Adapter,
+    Attempt,
+    Call,
+    Critique,
+    Decision,
+    Evaluation,
+    Lesson,
+    Opening,
+    Part,
+    Proposal,
+    Recall,
+    Record,
+    Reply,
+    Retirement,
+    Row,
+    Selection,
+    Stage,
+    Task,
+    Verification,
+)
+
+GIST = 160
+"""Characters of a gist."""
+
+
+class Named(Part):
+    """A record in a line."""
+
+    id: str
+    kind: str
+    title: str
+    gist: str
+    role: str
+    """Whose it is; empty: no role's."""
+    round: int | None
+    seq: int
+
+
+def named(event: Event) -> Named:
+    """An event in a line."""
+    return Named(
+        id=event.id,
+        kind=event.kind,
+        title=title(event.record),
+        gist=gist(event.record),
+        role=speaker(event.kind, event.role),
+        round=event.round,
+        seq=event.seq,
+    )
+
+
+def speaker(kind: str, role: str | None = None) -> str:
+    """The role that a record is of: the one it names, or that makes records of its kind; empty: none."""
+    return role or PLAYED.get(kind, "")
+
+
+def title(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
+    """A record's kind, and which one it is."""
+    match record:
+        case Call():
+            return f"Call by {record.role}"
+        case Recall():
+            return f"Recall for {record.role}"
+        case Reply():
+            return f"Reply of {record.role}"
+        case Attempt():
+            return f"Attempt {record.sample + 1}" + (f", turn {record.turn + 1}" if record.turn else "")
+        case Critique():
+            return f"Critique: {'right' if record.correct else 'wrong'}"
+        case Selection():
+            return f"Selection: {'chosen' if record.chosen else 'left out'}"
+        case Retirement():
+            return "Retirement" if record.retired else "Restoration"
+        case Evaluation():
+            return f"Evaluation: {record.suite}"
+        case Decision():
+            return f"Decision: {decided(record)}"
+        case Opening():
+            return f"Opening {record.number} of the final suite"
+        case Adapter():
+            return f"Adapter {short(record.id).partition('-')[2]}"
+        case Stage():
+            return f"Stage: {record.name}"
+        case _:
+            return record.kind.capitalize()
+
+
+def decided(decision: Decision) -> str:
+    """`promoted`, `rejected` or `nothing trained`."""
+    return "promoted" if decision.promoted else "rejected" if decision.candidate else "nothing trained"
+
+
+def gist(record: Record) -> str:
+    """What a record says beside its title, in one line."""
+    line = " ".join(_said(record).split())
+    return line if len(line) <= GIST else line[: GIST - 1] + "…"
+
+
+def _said(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
+    match record:
+        case Task():
+            said = record.question
+        case Proposal():
+            said = f"{record.origin}, {'accepted' if record.accepted else 'dropped'}: {record.reason}"
+        case Call():
+            said = record.error or (record.completions[0].text if record.completions else "no reply")
+        case Attempt():
+            said = record.text
+        case Critique():
+            said = record.error or record.feedback or f"score {record.score:g}, {record.verdict}"
+        case Lesson():
+            said = record.text
+        case Selection() | Retirement():
+            said = record.reason
+        case Row():
+            said = record.completion
+        case Adapter():
+            rows = len(record.rows)
+            said = f"{rows:,} {'row' if rows == 1 else 'rows'}, from {short(record.start)}"
+        case Evaluation():
+            said = f"{record.correct} of {record.n} right, {short(record.adapter)}"
+        case Decision():
+            # The reason begins with what the title says.
+            said = record.reason.removeprefix(f"{decided(record)}: ")
+        case Opening():
+            said = f"{len(record.tasks):,} items"
+        case Verification():
+            said = f"{points(record.effect)} points [{points(record.effect_low)}, {points(record.effect_high)}]"
+        case Stage():
+            said = f"end of {record.name}"
+        case _:
+            said = preview(record)
+    return said

@@ -1,0 +1,119 @@
+"""A record of every kind, linked as in a run, with a text in it that must never be read as HTML."""
+
+from __future__ import annotations
+
+from quintet.records import (
+    Adapter,
+    Answer,
+    Attempt,
+    Call,
+    Completion,
+    Critique,
+    Curriculum,
+    Decision,
+    Evaluation,
+    Lesson,
+    Message,
+    Monitors,
+    Opening,
+    Proposal,
+    Recall,
+    Recalled,
+    Record,
+    Reply,
+    Retirement,
+    Rollback,
+    Row,
+    Selection,
+    Stage,
+    Task,
+    Verification,
+)
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
+
+
+def every_kind(said: str = HOSTILE, round: int = 7) -> dict[str, Record]:
+    """By kind; each says the text wherever it has words of its own."""
+    task = Task(family="sums", level=1, question=f"What is {said}?", canonical=said, truth={"answer": f"hidden {said}"})
+    call = Call(
+        request=f"request {said}",
+        round=round,
+        role="solver",
+        task=task.id,
+        model="tiny",
+        messages=(Message(role="system", content=said), Message(role="user", content=task.question)),
+        options={"temperature": 0.5, "schema": {"title": said}},
+        completions=(
+            Completion(text=said, tokens=(5, 6, 7), logprobs=(-0.5, -1.0, -1.5)),
+            Completion(text=f"{said} again", finish="length"),
+        ),
+        prompt_tokens=3,
+    )
+    attempt = Attempt(
+        round=round, task=task.id, call=call.id, sample=0, turn=0, text=said, answer=said, strict_answer=None
+    )
+    about = {"round": round, "task": task.id, "attempt": attempt.id}
+    critique = Critique(**about, score=1.0, correct=True, strict=False, verdict="accept", feedback=said, error=said)
+    lesson = Lesson(**about, critique=critique.id, text=said)
+    selection = Selection(**about, chosen=True, reason=f"right; {said}", scores={"correct": 1.0, said: 0.25})
+    row = Row(**about, selection=selection.id, prompt=call.messages, completion=said, tokens=(5, 6), weight=0.5)
+    adapter = Adapter(
+        round=round, rows=(row.id,), recipe={"objective": said, "options": {said: 1}}, weights="ab" * 32, metrics={}
+    )
+    answer = Answer(task=task.id, text=said, answer=said, score=1.0, correct=True, strict=True)
+    base = Evaluation(round=round, suite="gate", tasks=(task.id,), answers=(answer,))
+    better = Evaluation(round=round, suite="gate", adapter=adapter.id, tasks=(task.id,), answers=(answer,))
+    decision = Decision(
+        round=round,
+        candidate=adapter.id,
+        promoted=True,
+        reason=f"promoted: {said}",
+        evaluations=(base.id, better.id),
+        won=41,
+        lost=6,
+        effect=0.156,
+        p_value=4e-7,
+        alpha=0.05,
+    )
+    opening = Opening(round=round, number=9, tasks=(task.id,))
+    records: list[Record] = [
+        task,
+        Proposal(
+            round=round,
+            origin="invented",
+            number=0,
+            family="sums",
+            level=1,
+            task=task.id,
+            content=said,
+            accepted=True,
+            reason=said,
+        ),
+        Recall(
+            round=round,
+            role="solver",
+            task=task.id,
+            query=said,
+            items=(Recalled(id=lesson.id, distance=0.25),),
+            sources=(lesson.id,),
+        ),
+        call,
+        attempt,
+        critique,
+        Reply(round=round, role=said, task=task.id, content={"why": said, "deep": {"x": [said]}}, verdict="revise"),
+        lesson,
+        Retirement(round=round, memory=lesson.id, retired=True, reason=said, number=1),
+        selection,
+        row,
+        adapter,
+        better,
+        decision,
+        Rollback(round=round, retired=(adapter.id,), reason=said, number=1),
+        Curriculum(round=round, levels={said: 2}, reason=said, evidence={said: 0.5}),
+        Monitors(round=round, values={said: 0.5}, alarms=(said,)),
+        opening,
+        Verification(round=round, opening=opening.id, base=base.id, promoted=better.id, effect=0.1),
+        Stage(round=round, name=said),
+    ]
+    return {record.kind: record for record in records} | {"base evaluation": base}
