@@ -75,7 +75,9 @@ class Guard:
         changes = scope["method"] not in ("GET", "HEAD")
         if origin is not None and _place(origin) != headers.get("host"):
             return PlainTextResponse("asked by a page of another origin\n", 403)
-        if changes and origin is None and headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        site, mode = headers.get("sec-fetch-site", "same-origin"), headers.get("sec-fetch-mode")
+        # A link from elsewhere may lead here; a picture or script elsewhere may not ask, since answers take work.
+        if site not in ("same-origin", "none") and (changes or mode != "navigate"):
             return PlainTextResponse("asked by a page of another origin\n", 403)
         return self._stranger(scope, headers) if self.token else None
 

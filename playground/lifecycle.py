@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cache
+from typing import Literal
 
 from quintet.memory.events import RunInfo
 from quintet.memory.ledger import RunLedger
@@ -82,8 +82,6 @@ class Lifecycle(Part):
     height: int
     box: tuple[int, int, int] = (MARGIN, WIDTH, HEIGHT)
     """Of each node in px: how far from the top, its width and its height."""
-    unknown: tuple[str, ...]
-    """Roles that joined and cannot be imported: whether they have a node is not known."""
 
 
 def lifecycle_of(ledger: RunLedger, info: RunInfo, status: str) -> Lifecycle:
@@ -94,10 +92,8 @@ def lifecycle_of(ledger: RunLedger, info: RunInfo, status: str) -> Lifecycle:
         info: What the ledger knows of it.
         status: Its status, as `quintet.graph.report.state` says.
     """
-    joined = tuple(str(name) for name in info.settings.get("joined", ()))
-    shape, unknown = _shape(tuple(map(str, info.settings.get("join", ()))), joined)
-    stages = [(event.record, event.seconds) for event in ledger.events(limit=1_000_000, kinds=[Stage])]
-    ended = [stage for stage, _ in stages if isinstance(stage, Stage) and stage.name in shape.nodes]
+    ended = ledger.find(Stage)
+    shape = _shape(ended)
     wanted = int(info.settings.get("rounds", 0))
     round, at = _at_work(shape, ended[-1] if ended else None, ledger, wanted, status)
     seconds = ledger.stage_seconds()
@@ -110,37 +106,39 @@ def lifecycle_of(ledger: RunLedger, info: RunInfo, status: str) -> Lifecycle:
         lines=_lines(shape),
         width=_x(len(shape.nodes)) - BETWEEN + MARGIN,
         height=HEIGHT + 26,
-        unknown=unknown,
     )
 
 
-@lru_cache(maxsize=64)
-def _shape(join: tuple[str, ...], joined: tuple[str, ...]) -> tuple[Shape, tuple[str, ...]]:
-    """The graph of the five and of the roles that joined, and which of these cannot be had any more."""
+@cache
+def _plain() -> Shape:
+    """The graph of the five, as LangGraph draws it."""
     from quintet.agents.players import round_players
-    from quintet.agents.roles import RoundRole, seating
     from quintet.graph.lifecycle import lifecycle
 
-    roles = [role for given in join for role in _roles(given)]
-    rounds = [role for role in roles if isinstance(role, RoundRole)]
-    unknown = tuple(sorted(set(joined) - {role.name for role in roles}))
-    try:
-        drawn = lifecycle(seating(round_players(), rounds)).compile().get_graph()
-    except Exception:  # a role's own code, of another day
-        drawn, unknown = lifecycle(round_players()).compile().get_graph(), joined
-    edges = [(edge.source, edge.target) for edge in drawn.edges]
-    return Shape(nodes=_in_order(edges), edges=tuple(edges)), unknown
+    edges = [(edge.source, edge.target) for edge in lifecycle(round_players()).compile().get_graph().edges]
+    return Shape(nodes=_in_order(edges), edges=tuple(edges))
 
 
-def _roles(given: str) -> Sequence[Any]:
-    """The roles that `FILE.py:CLASS` brings; none where it cannot be imported, or is no role."""
-    from quintet.graph.joining import joining
-    from quintet.graph.settings import Settings
+def _shape(stages: Sequence[Stage]) -> Shape:
+    """That graph with the nodes of roles that joined, each after the node that ended before it.
 
-    try:
-        return joining(Settings(join=(given,))).roles
-    except (Exception, SystemExit):  # whatever a user's file does when it is imported
-        return []
+    They are known by what they did: to import them would run whatever code a workspace names.
+    """
+    shape, before = _plain(), Stage(round=0, name="")
+    for stage in stages:
+        if stage.name not in shape.nodes:
+            place = shape.nodes.index(before.name) + 1 if before.round == stage.round else 0
+            shape = _spliced(shape, stage.name, place)
+        before = stage
+    return shape
+
+
+def _spliced(shape: Shape, name: str, place: int) -> Shape:
+    """With one more node, which takes over the way to the node whose place it takes."""
+    follower = shape.nodes[place]
+    edges = [(source, name if target == follower else target) for source, target in shape.edges]
+    nodes = (*shape.nodes[:place], name, *shape.nodes[place:])
+    return Shape(nodes=nodes, edges=(*edges, (name, follower)))
 
 
 def _in_order(edges: Sequence[tuple[str, str]]) -> tuple[str, ...]:

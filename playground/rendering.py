@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -150,11 +151,20 @@ def pretty(value: Any) -> str:
 
 
 def data(value: Any) -> Markup:
-    """JSON for a `<script type="application/json">`: no text in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    """JSON for a `<script type="application/json">`: no text in it can end the element, and NaN is null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, default=str)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
 
 
 def url(value: str) -> str:
     """A text as one segment of a path, or a value in a query."""
     return quote(value, safe="")
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for each number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

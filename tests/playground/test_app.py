@@ -53,6 +53,8 @@ def test_a_page_of_another_origin_is_refused(client: TestClient) -> None:
     assert client.get("/", headers={"origin": "http://evil.example"}).status_code == 403
     assert client.get("/", headers={"origin": "null"}).status_code == 403
     assert client.post("/", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
     assert client.get("/", headers={"origin": "http://127.0.0.1:8420"}).status_code == 200
 
 

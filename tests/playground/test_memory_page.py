@@ -170,7 +170,7 @@ def test_the_search_is_by_meaning_and_filtered(client: TestClient, workspace: Pa
     assert "recalled 4 ×" in lessons
     assert f"quintet memory retire {lesson.id}" in html.unescape(lessons)
     for none in ({"family": "gcd"}, {"level": "9"}, {"round": "77"}, {"retired": "1"}):
-        assert "Nothing of the kind" in client.get(base, params={"q": "carry", **none}).text
+        assert "Nothing matches" in client.get(base, params={"q": "carry", **none}).text
     assert lesson.id in ids(client.get(base, params={"q": "carry", "kind": "lesson", "round": "1"}).text)
     retire(workspace, [lesson.id], "wrong", ledger.run)
     assert ids(client.get(base, params={"q": "carry", "retired": "1"}).text) == [lesson.id]

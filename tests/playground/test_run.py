@@ -20,7 +20,7 @@ from quintet.memory.counting import RoundCounts, count_rounds, count_tried
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
-from quintet.playground.lifecycle import Lifecycle, lifecycle_of
+from quintet.playground.lifecycle import lifecycle_of
 from quintet.records import (
     BASE,
     Adapter,
@@ -45,19 +45,6 @@ from quintet.records import (
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 NODES = ("propose", "episodes", "curate", "approve", "train", "evaluate", "decide", "finish")
-REFEREE = """
-from pydantic import BaseModel
-from quintet import RoundRole
-
-class Opinion(BaseModel):
-    why: str
-
-class Referee(RoundRole):
-    after = "curator"
-    persona = "You are strict."
-    reply = Opinion
-    template = "Well?"
-"""
 
 
 def begin(workspace: Path, name: str, **changes: Any) -> RunLedger:
@@ -166,29 +153,32 @@ def test_a_run_that_waits_says_for_what(tmp_path: Path) -> None:
         assert f"quintet resume one --workspace {tmp_path}" in text
 
 
-def loop_with(tmp_path: Path, join: tuple[str, ...], joined: list[str]) -> Lifecycle:
-    ledger = begin(tmp_path / "runs", "one", join=join)
-    ledger.update(settings={**ledger.info.settings, "joined": joined})
-    return lifecycle_of(ledger, ledger.info, "finished")
+def test_a_joined_round_role_has_a_node_once_it_has_acted(tmp_path: Path) -> None:
+    ledger = begin(tmp_path, "one")
+    ledger.add(*(Stage(round=1, name=name) for name in ("warden", "propose", "episodes", "curate", "referee")))
+    assert [step.name for step in lifecycle_of(ledger, ledger.info, "running").steps] == [
+        "warden",
+        *NODES[:3],
+        "referee",
+        *NODES[3:],
+    ]
+    found = lifecycle_of(ledger, ledger.info, "running")
+    assert found.at == "train"
+    assert len(found.lines) == len(NODES) + 2
+    assert [line.back for line in found.lines].count(True) == 1
+    ledger.add(Stage(round=1, name="train"), Stage(round=1, name="evaluate"), Stage(round=1, name="decide"))
+    assert lifecycle_of(ledger, ledger.info, "running").at == "warden"
 
 
-def test_a_joined_round_role_has_a_node(tmp_path: Path) -> None:
-    (tmp_path / "one_referee.py").write_text(REFEREE)
-    found = loop_with(tmp_path, (f"{tmp_path / 'one_referee.py'}:Referee",), ["referee"])
-    assert [step.name for step in found.steps] == [*NODES[:3], "referee", *NODES[3:]]
-    assert found.unknown == ()
-
-
-@pytest.mark.parametrize("code", [None, "raise SystemExit(3)", "import nothing_of_the_kind", "Referee = 3"])
-def test_a_role_that_cannot_be_imported_any_more_breaks_nothing(tmp_path: Path, code: str | None) -> None:
-    file = tmp_path / f"gone_{abs(hash(code))}.py"
-    if code:
-        file.write_text(code)
-    found = loop_with(tmp_path, (f"{file}:Referee",), ["referee"])
-    assert tuple(step.name for step in found.steps) == NODES
-    assert found.unknown == ("referee",)
+def test_no_code_is_imported_that_a_workspace_names(tmp_path: Path) -> None:
+    file = tmp_path / "hostile.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    ledger = begin(tmp_path / "runs", "one", join=(f"{file}:Role",))
+    ledger.update(settings={**ledger.info.settings, "joined": ["role"]})
     with TestClient(create_app(tmp_path / "runs"), base_url="http://127.0.0.1:8420") as client:
-        assert "cannot be imported here: referee" in page(client, "/runs/one")
+        for tab in ("", "/adapters", "/conversations", "/rows", "/memory", "/events"):
+            page(client, f"/runs/one{tab}")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_run_without_rounds_has_its_pages(tmp_path: Path) -> None:
