@@ -53,10 +53,10 @@ def _write(
 
         return export_rows(workspace, run, file), "rows"
     if form == "otlp":
-        from quintet.playground.otlp import export_traces
+        from quintet.playground.exports.otlp import export_traces
 
         return export_traces(workspace, run, file, tell), "spans"
-    from quintet.playground.onepage import export_page
+    from quintet.playground.exports.onepage import export_page
 
     return export_page(workspace, run, file, tasks, tell), "conversations"
 

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from quintet.evaluation.statistics import wilson
-from quintet.memory.counting import RoundCounts, count_rounds
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunInfo, RunLedger
+from quintet.memory.reading.counting import RoundCounts, count_rounds
 from quintet.memory.workspace import Workspace
 from quintet.records import Curriculum, Decision, Evaluation, Monitors, Verification
 

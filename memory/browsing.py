@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from quintet.memory.entries import AFTER_ALL, BEFORE_ALL, HELD, RECALLED, Entry, Remembered
 from quintet.memory.errors import IndexDamaged, LedgerError
-from quintet.memory.recalled import times
+from quintet.memory.reading.recalled import times
 from quintet.memory.settings import MemorySettings
 from quintet.memory.views import Asked, Found, MemoryStats, Rebuilt, Searched, Turned
 from quintet.memory.workspace import Workspace

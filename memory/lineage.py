@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from quintet.memory.errors import LedgerError
-from quintet.memory.kin import children, kind_of, parents
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.kin import children, kind_of, parents
 from quintet.records import (
     Adapter,
     Attempt,

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from quintet.evaluation.statistics import pass_at_k, wilson
 from quintet.graph.report import Report, RoundReport, Score
-from quintet.memory.counting import RoundCounts, Tried
+from quintet.memory.reading.counting import RoundCounts, Tried
 from quintet.playground.lifecycle import SPEAKER
 from quintet.playground.rendering import HUES, PLAYERS, hue
 from quintet.records import Adapter, Evaluation, Part
@@ -99,7 +99,7 @@ def _scores(
             _scored("candidate", "--accent", [r.gate.candidate if r.gate else None for r in rounds]),
         ),
         _chart(
-            "Gate, in the form asked for",
+            "Gate, strict",
             "share",
             *(
                 _shares(name, colour, [(one.strict, one.n) if one else None for one in found])

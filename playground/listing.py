@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby, takewhile
 
 from quintet.memory.ledger import RunLedger
-from quintet.memory.outline import Line, Place, lines
+from quintet.memory.reading.outline import Line, Place, lines
 from quintet.records import Part
 
 AT_ONCE = 50

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from quintet.memory.chronicle import PLAYED
 from quintet.memory.ledger import Event
 from quintet.memory.lineage import preview
+from quintet.memory.reading.chronicle import PLAYED
 from quintet.playground.rendering import points, short
 from quintet.records import (
     Adapter,

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from quintet.graph.adapters import known, standing
 from quintet.graph.errors import LoopError
 from quintet.memory.errors import LedgerError
-from quintet.memory.evaluated import Evaluated, evaluated
 from quintet.memory.ledger import Ledger, RunLedger
+from quintet.memory.reading.evaluated import Evaluated, evaluated
 from quintet.playground.errors import NotFoundError
 from quintet.records import BASE, GREEDY, Part, Suite
 

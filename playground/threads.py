@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quintet.memory.conversation import Conversation
 from quintet.memory.events import Event
+from quintet.memory.reading.conversation import Conversation
 from quintet.records import (
     Answer,
     Attempt,

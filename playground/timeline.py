@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quintet.memory.conversation import Conversation
 from quintet.memory.events import Event
+from quintet.memory.reading.conversation import Conversation
 from quintet.records import Call, Part, Recall, Reply
 
 SPOKEN = {

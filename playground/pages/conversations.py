@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from quintet.memory.conversation import conversation
 from quintet.memory.ledger import RunLedger
-from quintet.memory.outline import Came, Place, Sought, families, places, rounds, worth_reading
+from quintet.memory.reading.conversation import conversation
+from quintet.memory.reading.outline import Came, Place, Sought, families, places, rounds, worth_reading
 from quintet.playground.asking import number
 from quintet.playground.errors import NotFoundError
 from quintet.playground.listing import around, outlined, page_of

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from quintet.memory.chronicle import Wanted, choices, count, told
 from quintet.memory.ledger import Event, RunLedger
 from quintet.memory.lineage import preview
+from quintet.memory.reading.chronicle import Wanted, choices, count, told
 from quintet.playground.asking import DIGITS, number
 from quintet.playground.naming import speaker
 from quintet.playground.rendering import page, url

@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from quintet.memory.kinship import Fan, Kin, Kinship, Way, kinship
 from quintet.memory.ledger import RunLedger
-from quintet.memory.trainset import choice_of
+from quintet.memory.reading.kinship import Fan, Kin, Kinship, Way, kinship
+from quintet.memory.reading.trainset import choice_of
 from quintet.playground.drawing import Drawing, Edge, Node, draw
 from quintet.playground.layers import layers, needed
 from quintet.playground.naming import Named, named, title

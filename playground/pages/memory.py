@@ -15,7 +15,7 @@ from quintet.memory.browsing import embedder_of, search, settings_of
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import preview
-from quintet.memory.recalled import gone, recalls, remembers, retirements, uses
+from quintet.memory.reading.recalled import gone, recalls, remembers, retirements, uses
 from quintet.memory.views import Asked, Kind, Searched
 from quintet.playground.asking import number
 from quintet.playground.rendering import page, url

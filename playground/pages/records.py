@@ -12,9 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from quintet.memory.errors import LedgerError
-from quintet.memory.kin import by_kind, children, events_of, kind_of, parents
 from quintet.memory.ledger import Event, RunLedger
-from quintet.memory.trainset import choice_of, fates_of
+from quintet.memory.reading.kin import by_kind, children, events_of, kind_of, parents
+from quintet.memory.reading.trainset import choice_of, fates_of
 from quintet.playground.asking import number
 from quintet.playground.errors import NotFoundError
 from quintet.playground.fields import fields

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from quintet.memory.ledger import RunLedger
-from quintet.memory.trainset import ANY, Choice, Sought, asked, choices, counts, fates_of
+from quintet.memory.reading.trainset import ANY, Choice, Sought, asked, choices, counts, fates_of
 from quintet.playground.asking import number
 from quintet.playground.rendering import page, short, url
 from quintet.playground.site import Site

@@ -14,10 +14,10 @@ from quintet.graph.adapters import Standing, standing
 from quintet.graph.hints import hints
 from quintet.graph.report import Report, report
 from quintet.graph.settings import Settings
-from quintet.memory.chronicle import PLAYED, Wanted, told
-from quintet.memory.counting import count_rounds, count_tried
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import preview
+from quintet.memory.reading.chronicle import PLAYED, Wanted, told
+from quintet.memory.reading.counting import count_rounds, count_tried
 from quintet.playground.charts import charts_of
 from quintet.playground.differing import settings as differing
 from quintet.playground.lifecycle import Lifecycle, lifecycle_of

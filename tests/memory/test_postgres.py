@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 from remembered import learnt, made_attempt, make_call, make_task, proposed
 
-from quintet.memory.chronicle import Wanted, told
-from quintet.memory.counting import count_rounds, count_tried
 from quintet.memory.errors import LedgerError
-from quintet.memory.evaluated import evaluated
 from quintet.memory.ledger import Ledger
 from quintet.memory.lineage import lineage
-from quintet.memory.recalled import gone, recalls, remembers, retirements, times, uses
+from quintet.memory.reading.chronicle import Wanted, told
+from quintet.memory.reading.counting import count_rounds, count_tried
+from quintet.memory.reading.evaluated import evaluated
+from quintet.memory.reading.recalled import gone, recalls, remembers, retirements, times, uses
 from quintet.records import (
     Answer,
     Call,

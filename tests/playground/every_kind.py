@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quintet.records import (
+    KINDS,
     Adapter,
     Answer,
     Attempt,
@@ -29,6 +30,9 @@ from quintet.records import (
     Task,
     Verification,
 )
+
+OURS = frozenset(kind for kind, record in KINDS.items() if record.__module__ == "quintet.records")
+"""All kinds but those that other tests define."""
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 

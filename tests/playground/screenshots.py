@@ -1,6 +1,6 @@
-"""Takes the pictures under `docs/playground/`: every page of the newest run, light and dark, at a desk and on a phone.
+"""Takes the pictures under `docs/playground/`: every page of a run, light and dark, at a desk and on a phone.
 
-Run it:  python tests/playground/screenshots.py WORKSPACE FOLDER
+Run it:  python tests/playground/screenshots.py WORKSPACE FOLDER [RUN]
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TALLEST = 2200
 """Pixels; what lies below is more of the same."""
 
 
-def main(workspace: Path, folder: Path) -> None:
+def main(workspace: Path, folder: Path, run: str | None = None) -> None:
     """Take them all."""
     folder.mkdir(parents=True, exist_ok=True)
     with Workspace.existing(workspace).ledger() as ledgers:
-        paths = pages_of(ledgers.run())
+        paths = pages_of(ledgers.run(run))
     with served(workspace) as base, browser() as window:
         for dark in (False, True):
             for phone in (False, True):
@@ -48,4 +48,4 @@ def _keep(picture: bytes, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

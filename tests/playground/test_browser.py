@@ -17,7 +17,7 @@ from short import SHORT
 
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.records import Adapter, Evaluation, Row, Selection
+from quintet.records import Decision, Row, Selection, Verification
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +56,10 @@ def pages_of(ledger: RunLedger) -> dict[str, str]:
     run = f"/runs/{ledger.run}"
     # A row's, where there is one: it has been through everything.
     chosen = next(iter(ledger.find(Row)), None) or ledger.find(Selection)[0]
-    adapters = ledger.find(Adapter)
-    candidate = adapters[-1].id if adapters else "base"
-    suites = [evaluation.suite for evaluation in ledger.find(Evaluation) if evaluation.adapter == candidate]
+    # The result, if something was promoted; else the last gate.
+    ends = [ledger.get(verdict.promoted) for verdict in ledger.find(Verification) if verdict.promoted]
+    gates = [(decision.incumbent, decision.candidate) for decision in ledger.find(Decision) if decision.candidate]
+    sides, suite = (("base", ends[-1].adapter), "final") if ends else (gates[-1], "gate")
     return {
         "runs": "/",
         "run": run,
@@ -70,7 +71,7 @@ def pages_of(ledger: RunLedger) -> dict[str, str]:
         "record": f"{run}/records/{chosen.id}",
         "events": f"{run}/events",
         "memory": f"{run}/memory",
-        "compare": f"/compare?left={ledger.run}:base&right={ledger.run}:{candidate}&suite={(suites or ['final'])[-1]}",
+        "compare": f"/compare?left={ledger.run}:{sides[0]}&right={ledger.run}:{sides[1]}&suite={suite}",
     }
 
 

@@ -17,8 +17,8 @@ from quintet.evaluation.gate import compare
 from quintet.graph.adapters import standing
 from quintet.graph.comparing import on_both
 from quintet.graph.settings import Settings
-from quintet.memory.evaluated import evaluated
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.evaluated import evaluated
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
 from quintet.playground.differing import Piece, pieces, settings

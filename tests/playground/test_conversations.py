@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from quintet.memory.ledger import RunLedger
-from quintet.memory.outline import Place, worth_reading
+from quintet.memory.reading.outline import Place, worth_reading
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
 from quintet.records import (

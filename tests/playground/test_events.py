@@ -7,13 +7,13 @@ import os
 import re
 
 import pytest
-from every_kind import every_kind
+from every_kind import OURS, every_kind
 from starlette.testclient import TestClient
 
-from quintet.memory.chronicle import Wanted, told
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.chronicle import Wanted, told
 from quintet.memory.workspace import Workspace
-from quintet.records import KINDS, Attempt, Critique, Row, Stage
+from quintet.records import Attempt, Critique, Row, Stage
 
 
 def walk(client: TestClient, address: str) -> list[int]:
@@ -115,7 +115,7 @@ def test_every_kind_has_a_line_and_no_text_is_html(client: TestClient, ledger: R
         assert "<script>alert" not in reply.text
         assert '"><b>"' not in reply.text
     kinds = set(re.findall(r"/records/([a-z]+)-", client.get(f"/runs/{ledger.run}/events?round=7").text))
-    assert set(KINDS) - {"task"} <= kinds
+    assert OURS - {"task"} <= kinds
 
 
 def test_news_comes_without_gaps_or_doubles(client: TestClient, ledger: RunLedger, workspace):

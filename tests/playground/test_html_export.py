@@ -19,10 +19,10 @@ from parity import CANARY
 from quintet.cli import main
 from quintet.graph.errors import LoopError
 from quintet.memory.ledger import RunLedger
-from quintet.memory.outline import Sought, places
+from quintet.memory.reading.outline import Sought, places
 from quintet.memory.workspace import Workspace
-from quintet.playground.detached import Detached
-from quintet.playground.onepage import chosen, export_page
+from quintet.playground.exports.detached import Detached
+from quintet.playground.exports.onepage import chosen, export_page
 from quintet.records import Attempt, Call, Decision, Row, Task
 
 

@@ -10,8 +10,8 @@ import pytest
 from every_kind import every_kind
 from starlette.testclient import TestClient
 
-from quintet.memory.kinship import FAN, PICKED, kinship
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.kinship import FAN, PICKED, kinship
 from quintet.playground.layers import layers, needed
 from quintet.records import KINDS, Adapter, Attempt, Call, Completion, Decision, Evaluation, Message, Row, Task
 

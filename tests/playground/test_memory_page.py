@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from quintet.memory.browsing import retire, stats
 from quintet.memory.ledger import RunLedger
-from quintet.memory.recalled import gone, recalls, remembers, times, uses
+from quintet.memory.reading.recalled import gone, recalls, remembers, times, uses
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
 from quintet.records import Attempt, Lesson, Recall, Recalled, Retirement, Row, Task

@@ -19,9 +19,9 @@ from quintet.graph.errors import LoopError
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.playground import conventions as c
-from quintet.playground import otlp
-from quintet.playground.otlp import export_traces
+from quintet.playground.exports import conventions as c
+from quintet.playground.exports import otlp
+from quintet.playground.exports.otlp import export_traces
 from quintet.records import (
     Adapter,
     Attempt,

@@ -11,7 +11,7 @@ from every_kind import every_kind
 from starlette.testclient import TestClient
 
 from quintet.memory.ledger import RunLedger
-from quintet.memory.trainset import ANY, Sought, choice_of, choices, counts
+from quintet.memory.reading.trainset import ANY, Sought, choice_of, choices, counts
 from quintet.records import Adapter, Attempt, Message, Row, Selection, Task
 
 

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from quintet.evaluation.gate import decide
 from quintet.graph.report import report, state
 from quintet.graph.settings import Settings
-from quintet.memory.counting import RoundCounts, count_rounds, count_tried
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.counting import RoundCounts, count_rounds, count_tried
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
 from quintet.playground.lifecycle import lifecycle_of

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from quintet.memory.bodies import body
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.bodies import body
 from quintet.memory.schema import events
 from quintet.records import Attempt, Call, Critique, Evaluation, Lesson, Part, Proposal, Record, Reply, Row, Task
 

@@ -21,12 +21,12 @@ from typing import TypeVar
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from quintet.memory.episodes import episodes, of_round, rounds
 from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import preview
-from quintet.playground import conventions as c
-from quintet.playground.spans import (
+from quintet.memory.reading.episodes import episodes, of_round, rounds
+from quintet.playground.exports import conventions as c
+from quintet.playground.exports.spans import (
     Attributes,
     Extent,
     Spot,
@@ -38,7 +38,7 @@ from quintet.playground.spans import (
     nanoseconds,
     span,
 )
-from quintet.playground.turns import EVALUATION, Places, chat, messages, turn
+from quintet.playground.exports.turns import EVALUATION, Places, chat, messages, turn
 from quintet.records import (
     Adapter,
     Answer,

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from quintet.memory.events import Event
-from quintet.memory.kin import children, events_of, kind_of
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.kin import children, events_of, kind_of
 from quintet.memory.schema import events
 from quintet.records import (
     Adapter,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from quintet.memory.bodies import body
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.bodies import body
 from quintet.memory.schema import events
 from quintet.records import BASE, GREEDY, Evaluation, Part, Suite, digest
 

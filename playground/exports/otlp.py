@@ -14,12 +14,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from quintet import __version__
 from quintet.graph.exporting import replacing
-from quintet.memory.episodes import rounds
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.episodes import rounds
 from quintet.memory.workspace import Workspace
-from quintet.playground import conventions as c
-from quintet.playground.spans import keyed
-from quintet.playground.traces import traces
+from quintet.playground.exports import conventions as c
+from quintet.playground.exports.spans import keyed
+from quintet.playground.exports.traces import traces
 
 CHUNK = 500_000
 """Bytes of protobuf after which a request is written, and the next one begun; in JSON they are about twice as many."""

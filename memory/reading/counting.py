@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import Field
 
-from quintet.memory.bodies import body
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.bodies import body
 from quintet.memory.schema import events
 from quintet.records import Adapter, Attempt, Critique, Part, Proposal, Recall, Record, Reply, Row, Selection
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from quintet.memory.bodies import body
 from quintet.memory.ledger import Event, RunLedger
+from quintet.memory.reading.bodies import body
 from quintet.memory.schema import events, links
 from quintet.records import KINDS, Part
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from quintet.playground import conventions as c
+from quintet.playground.exports import conventions as c
 
 Value = str | bool | int | float | Sequence[str] | None
 Attributes = Mapping[str, Value]

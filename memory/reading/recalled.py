@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from quintet.memory.bodies import body, elements
 from quintet.memory.entries import RECALLED
 from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.bodies import body, elements
 from quintet.memory.schema import events, links
 from quintet.records import Lesson, Part, Proposal, Recall, Retirement, Row, Task
 

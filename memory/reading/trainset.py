@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from quintet.memory.bodies import body
-from quintet.memory.kin import children, kind_of
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.bodies import body
+from quintet.memory.reading.kin import children, kind_of
 from quintet.memory.schema import events, links
 from quintet.records import Attempt, Critique, Decision, Part, Record, Rollback, Row, Selection, Task
 

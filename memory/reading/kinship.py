@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Literal
 
-from quintet.memory.kin import children, events_of, kind_of, parents
 from quintet.memory.ledger import Event, RunLedger
+from quintet.memory.reading.kin import children, events_of, kind_of, parents
 from quintet.records import Attempt, Call, Critique, Part, Proposal, Recall, Row
 
 Way = Literal["up", "down"]

@@ -20,13 +20,13 @@ from markupsafe import Markup
 from quintet import __version__
 from quintet.graph.adapters import standing
 from quintet.graph.exporting import replacing
-from quintet.memory.conversation import conversation
-from quintet.memory.episodes import ids_about
 from quintet.memory.ledger import RunLedger
-from quintet.memory.outline import Line, Place, Sought, lines, places
-from quintet.memory.trainset import Choice, choices, counts
-from quintet.memory.trainset import Sought as Wanted
-from quintet.playground.detached import Detached
+from quintet.memory.reading.conversation import conversation
+from quintet.memory.reading.episodes import ids_about
+from quintet.memory.reading.outline import Line, Place, Sought, lines, places
+from quintet.memory.reading.trainset import Choice, choices, counts
+from quintet.memory.reading.trainset import Sought as Wanted
+from quintet.playground.exports.detached import Detached
 from quintet.playground.pages import adapters, run
 from quintet.playground.rendering import environment
 from quintet.playground.site import Site

@@ -10,8 +10,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
-from quintet.playground import conventions as c
-from quintet.playground.spans import Attributes, Extent, Spot, Value, nanoseconds, span, spot
+from quintet.playground.exports import conventions as c
+from quintet.playground.exports.spans import Attributes, Extent, Spot, Value, nanoseconds, span, spot
 from quintet.records import BASE, Adapter, Attempt, Call, Evaluation, Recall, Reply, Row, Task
 
 EVALUATION = "evaluation"

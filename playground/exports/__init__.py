@@ -1,0 +1,1 @@
+"""A run taken elsewhere: as one page, or as traces for OpenTelemetry."""
