@@ -43,8 +43,9 @@ def main(workspace: Path, folder: Path, run: str | None = None) -> None:
 
 
 def _keep(picture: bytes, file: Path) -> None:
-    """Write it with 128 colours, which no eye misses here and which takes a third of the space."""
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    """Write it with 256 colours, which takes a third of the space; by octree, which keeps colours of few pixels."""
+    whole = Image.open(io.BytesIO(picture)).convert("RGB")
+    whole.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 if __name__ == "__main__":
