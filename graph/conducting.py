@@ -15,6 +15,7 @@ from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
+from quintet.memory.database import BUSY_SECONDS
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.errors import SpentError
@@ -102,12 +103,16 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
     Raises:
         LoopError: The run is finished and no more rounds are asked for.
     """
+    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     checkpoints = str(Workspace(loop.workspace).checkpoints)
     _refuse_finished(loop, rounds)
     try:
-        async with sitting(loop, rounds) as context, AsyncSqliteSaver.from_conn_string(checkpoints) as saver:
+        # Patient: a run that was dropped in this very process may be letting go of the file still.
+        connected = aiosqlite.connect(checkpoints, timeout=BUSY_SECONDS)
+        async with sitting(loop, rounds) as context, connected as connection:
+            saver = AsyncSqliteSaver(connection)
             yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
             for family in unasked(loop):
                 hint = "name it under proposer.families or evaluation.families"
