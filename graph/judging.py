@@ -100,17 +100,19 @@ class Judging:
 
     async def _by_strategy(self, strategy: Strategy, tasks: Sequence[Task], adapter: str, round: int) -> list[str]:
         """A strategy's answers, one a task; an empty one where the model gave none."""
+        families = self.table.examiner.families
+        questions = [Question(task.question, round, adapter, task.id) for task in tasks]
+        desks = [Desk(self.table, one, families[task.family]) for one, task in zip(questions, tasks, strict=True)]
+        await strategy.prepare(desks)
 
-        async def one(task: Task) -> str:
-            question = Question(task.question, round, adapter, task.id)
+        async def one(desk: Desk) -> str:
             async with self.table.seated():
-                desk = Desk(self.table, question, self.table.examiner.families[task.family])
                 try:
                     return (await strategy.solve(desk)).text
                 except NoAnswerError:
                     return ""
 
-        return list(await asyncio.gather(*(one(task) for task in tasks)))
+        return list(await asyncio.gather(*(one(desk) for desk in desks)))
 
     async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:
         """Candidate and incumbent on gate and retention, the candidate on the steer suite too.

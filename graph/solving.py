@@ -117,6 +117,7 @@ async def solve(side: Side, question: str, strategy: str, samples: int, family: 
     found = []
     for adapter in side.adapters:
         desk = Desk(side.table, Question(question, 0, adapter), reading)
+        await way.prepare([desk])
         solution = await way.solve(desk)
         found.append(Solved(question=question, adapter=adapter, strategy=way.name, solution=solution))
     return found

@@ -9,9 +9,11 @@ from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.kin import children, kind_of, parents
 from quintet.records import (
     Adapter,
+    Allocation,
     Attempt,
     Call,
     Critique,
+    Curation,
     Curriculum,
     Decision,
     Evaluation,
@@ -19,15 +21,20 @@ from quintet.records import (
     Monitors,
     Opening,
     Part,
+    Persona,
     Proposal,
     Recall,
     Record,
     Reply,
+    Rescore,
     Retirement,
+    Reward,
     Row,
     Selection,
+    Skill,
     Stage,
     Task,
+    Transition,
     Verification,
 )
 
@@ -160,6 +167,23 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
             return f"{'chosen' if record.chosen else 'left out'}: {record.reason}"
         case Row():
             return f"weight {record.weight:g}: {record.completion}"
+        case Transition():
+            outcome = record.error or f"{record.observation}{', done' if record.done else ''}"
+            return f"{record.action} → {outcome} (reward {record.reward:g})"
+        case Reward():
+            return f"{record.role} earned {record.value:g}: {record.reason}"
+        case Curation():
+            return f"{record.family}: kept {record.kept} of {record.read} rows"
+        case Allocation():
+            shares = ", ".join(f"{arm} {share:.0%}" for arm, share in record.shares.items())
+            return f"{shares}: {record.reason}"
+        case Skill():
+            return f"{record.name}: {record.about}"
+        case Persona():
+            return f"{'kept' if record.kept else 'dropped'} for {record.role}, {record.reason}: {record.text}"
+        case Rescore():
+            scores = ", ".join(f"{name} {score:g}" for name, score in record.scores.items())
+            return f"under {record.adapter}: {scores}"
         case Adapter():
             return f"{len(record.rows)} rows from {record.start}, weights {record.weights[:12]}"
         case Evaluation():

@@ -143,6 +143,9 @@ class Strategy(ABC):
         self.samples = samples
         """Replies it may ask for, where it asks for several."""
 
+    async def prepare(self, desks: Sequence[Desk]) -> None:  # noqa: B027 - most need nothing
+        """Look at all questions that are going to be asked, before any is; called once, by itself."""
+
     @abstractmethod
     async def solve(self, desk: Desk) -> Solution:
         """Answer the desk's question."""
@@ -164,64 +167,3 @@ def strategies(names: Sequence[str], samples: int = 8) -> list[Strategy]:
             raise AgentError(f"{found.source} calls itself {found.found.name!r}: class and entry point need one name")
         made.append(found.found(samples))
     return made
-
-
-class Greedy(Strategy):
-    """The likeliest reply, token by token; what evaluation asks for by default."""
-
-    name = "greedy"
-
-    async def solve(self, desk: Desk) -> Solution:
-        """One reply at temperature 0."""
-        [only] = await desk.sample(temperature=0.0)
-        return Solution(text=only.text, answer=only.answer)
-
-
-class SelfConsistency(Strategy):
-    """The answer that most of several sampled replies agree on (Wang et al. 2022, arXiv 2203.11171)."""
-
-    name = "self_consistency"
-
-    async def solve(self, desk: Desk) -> Solution:
-        """Of the replies with the commonest answer the likeliest one; likelihood also breaks ties."""
-        replies = await desk.sample(self.samples)
-        votes: dict[str | None, list[Sample]] = {}
-        for reply in replies:
-            votes.setdefault(reply.answer, []).append(reply)
-        # A reply without an answer votes for nothing.
-        heard = {answer: group for answer, group in votes.items() if answer is not None} or votes
-        most = max(heard.values(), key=lambda group: (len(group), max(reply.logprob for reply in group)))
-        chosen = max(most, key=lambda reply: reply.logprob)
-        steps = tuple(Step(what="sample", text=reply.text) for reply in replies)
-        tally = ", ".join(f"{answer or 'none'} × {len(group)}" for answer, group in votes.items())
-        return Solution(text=chosen.text, answer=chosen.answer, steps=(*steps, Step(what="votes", text=tally)))
-
-
-class CritiqueAndRevise(Strategy):
-    """A reply, the critic's advice on it, and a second reply that heeds it (Self-Refine, arXiv 2303.17651)."""
-
-    name = "revise"
-
-    async def solve(self, desk: Desk) -> Solution:
-        """The second reply, whatever the first was: nobody here knows which is right."""
-        [first] = await desk.sample(temperature=0.0)
-        advice = await desk.advise(first)
-        steps = [Step(what="first reply", text=first.text), Step(what="advice", text=advice or "none")]
-        [second] = await desk.sample(temperature=0.0, heed=[advice] if advice else [], about="revision")
-        return Solution(text=second.text, answer=second.answer, steps=tuple(steps))
-
-
-class WithMemory(Strategy):
-    """The likeliest reply after exemplars and lessons from the shared memory."""
-
-    name = "recall"
-
-    async def solve(self, desk: Desk) -> Solution:
-        """One reply at temperature 0, with what the solver's settings say is recalled for a revision."""
-        settings = desk.table.settings.solver
-        history = await desk.exemplars(settings.exemplars)
-        lessons = await desk.lessons(settings.lessons)
-        [only] = await desk.sample(temperature=0.0, history=history, heed=lessons)
-        steps = [Step(what="exemplar", text=message.content) for message in history]
-        steps += [Step(what="lesson", text=lesson) for lesson in lessons]
-        return Solution(text=only.text, answer=only.answer, steps=tuple(steps))
