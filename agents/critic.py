@@ -40,10 +40,12 @@ class Critic(EpisodeRole):
         revisions = self._revisions(episode, len(attempts), right)
         said: list[Record] = []
         for attempt, judgement in zip(attempts, judged, strict=True):
-            advice, call = "", None
+            advice, call, revise = "", None, False
             if not judgement.correct and revisions > 0:
                 revisions -= 1
-                advice, call = await self._advise(episode, attempt)
+                if self.settings.advise:
+                    advice, call = await self._advise(episode, attempt)
+                revise = call is not None or not self.settings.advise
             critique = Critique(
                 round=episode.round,
                 task=episode.task.id,
@@ -51,7 +53,7 @@ class Critic(EpisodeRole):
                 score=judgement.score,
                 correct=judgement.correct,
                 strict=judgement.strict,
-                verdict="accept" if judgement.correct else "revise" if call else "reject",
+                verdict="accept" if judgement.correct else "revise" if revise else "reject",
                 feedback=advice,
                 call=call,
                 error=judgement.error,

@@ -11,7 +11,7 @@ from typing import ClassVar
 from quintet.agents.errors import AgentError
 from quintet.agents.table import Table
 from quintet.plugins import plugin
-from quintet.records import Attempt, Completion, Critique, Task
+from quintet.records import Attempt, Completion, Critique, Task, digest
 
 GROUP = "quintet.metrics"
 """The entry-point group; each names a `Metric`."""
@@ -39,6 +39,8 @@ class Metric(ABC):
 
     name: ClassVar[str]
     """As its entry point calls it: settings choose it, and its scores are recorded, under this name."""
+    paper: ClassVar[str] = ""
+    """Where it is from."""
 
     @abstractmethod
     async def score(self, candidates: Sequence[Candidate], table: Table) -> list[float]:
@@ -143,6 +145,17 @@ class Confidence(Metric):
         """As recorded when it was generated; 0 where a model does not tell."""
         known = [candidate.completion.logprobs for candidate in candidates]
         return [sum(logprobs) / len(logprobs) if logprobs else 0.0 for logprobs in known]
+
+
+class Random(Metric):
+    """A number from 0 to 1 that says nothing: choosing by it is what choosing by another metric is held against."""
+
+    name = "random"
+    paper = ""
+
+    async def score(self, candidates: Sequence[Candidate], table: Table) -> list[float]:
+        """A hash of the run's seed and the attempt, so that a resumed run chooses the same rows."""
+        return [int(digest((table.seed, one.attempt.id))[:8], 16) / 16**8 for one in candidates]
 
 
 async def _distances(candidates: Sequence[Candidate], table: Table, before: int) -> list[float]:

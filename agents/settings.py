@@ -59,6 +59,15 @@ class ProposerSettings(RoleSettings):
     """Proposals asked of the model for each family and round, besides the drawn ones."""
     temperature: float = Field(1.0, ge=0)
     """Higher than the solver's: the schema keeps the form, and variety is wanted."""
+    allocate: str = ""
+    """How a round's tasks are shared out among sources and families, from the entry-point group `quintet.bandits`:
+    `uniform`, `thompson` or `linucb`, which learn from the steer suite; empty gives each its fixed number."""
+    least_share: Share = 0.05
+    """Least share of a round's tasks that an arm gets, so that none starves; one arm's even share at most."""
+    warm_up: int = Field(1, ge=0)
+    """Rounds of even shares before the steer suite is heeded."""
+    near_levels: bool = False
+    """Whether the levels beside a family's present one are arms of their own; drawn tasks only."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +130,8 @@ class CriticSettings(RoleSettings):
     """Greedy: advice gains nothing from variety."""
     max_tokens: int = Field(40, gt=0)
     """Longest feedback, its JSON braces included."""
+    advise: bool = True
+    """Whether it tells the solver what to mend; if not, failed attempts are revised without a word from it."""
 
 
 class CuratorSettings(RoleSettings):

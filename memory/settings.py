@@ -23,8 +23,9 @@ class MemorySettings(Part):
     """Where the similarity index is: `http://HOST:PORT` or `https://HOST:PORT` of a Chroma server, or empty for a
     folder of the workspace, which needs no server. A token, if the server wants one, stands in the environment
     variable `QUINTET_CHROMA_TOKEN`."""
-    recall: int = Field(3, gt=0)
-    """Memories that come back where the caller names no count; a small model's prompt has room for few."""
+    recall: int = Field(3, ge=0)
+    """Memories that come back where the caller names no count; a small model's prompt has room for few. With 0 nothing
+    comes back, whatever a caller asks for: a run without recall, to see what recall is worth."""
     max_distance: Distance = 0.8
     """Memories farther from the query than this cosine distance do not come back; unrelated English texts lie
     at 0.8 to 1.1 under the packaged embedder."""
