@@ -37,6 +37,7 @@ lint: $(VENV)/.ready-dev
 # What is written from the code; a test fails where it is not up to date.
 docs: $(VENV)/.ready-dev
 	$(BIN)/python -m quintet.graph.describing > docs/settings.md.new && mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m quintet.graph.methods > docs/methods.md.new && mv docs/methods.md.new docs/methods.md
 
 # Resolves the dependencies anew in a scratch environment and writes what it got.
 lock:

@@ -10,16 +10,22 @@ if TYPE_CHECKING:
     from quintet.agents.table import Episode, Round
     from quintet.graph.loop import Loop
     from quintet.graph.settings import Settings
+    from quintet.tasks.curation.filters import Filter
+    from quintet.tasks.environment import Environment, EnvironmentFamily, Outcome
     from quintet.tasks.examiner import Examiner
     from quintet.tasks.family import Draft, TaskFamily
 
 __version__ = "0.1.0"
 __all__ = [
     "Draft",
+    "Environment",
+    "EnvironmentFamily",
     "Episode",
     "EpisodeRole",
     "Examiner",
+    "Filter",
     "Loop",
+    "Outcome",
     "Round",
     "RoundRole",
     "Settings",
@@ -29,11 +35,15 @@ __all__ = [
 
 _HOMES = {
     "Draft": "quintet.tasks.family",
+    "Environment": "quintet.tasks.environment",
+    "EnvironmentFamily": "quintet.tasks.environment",
     "Examiner": "quintet.tasks.examiner",
+    "Filter": "quintet.tasks.curation.filters",
     "Episode": "quintet.agents.table",
     "Round": "quintet.agents.table",
     "EpisodeRole": "quintet.agents.roles",
     "Loop": "quintet.graph.loop",
+    "Outcome": "quintet.tasks.environment",
     "RoundRole": "quintet.agents.roles",
     "Settings": "quintet.graph.settings",
     "TaskFamily": "quintet.tasks.family",

@@ -63,8 +63,13 @@ def plugin(group: str, name: str, what: str) -> Plugin:
     return _loaded(points[name], group)
 
 
+def dotted(module: str) -> bool:
+    """Whether this names a module of a package, such as `quintet.agents.reflector`, and no file."""
+    return "." in module and not module.endswith(".py") and all(part.isidentifier() for part in module.split("."))
+
+
 def from_file(given: str, option: str) -> Plugin:
-    """What `FILE.py:NAME` names.
+    """What `FILE.py:NAME` names, or `PACKAGE.MODULE:NAME` of an installed package.
 
     The file is imported under its own name, with its folder on the path, so that other processes can import it too.
 
@@ -76,6 +81,8 @@ def from_file(given: str, option: str) -> Plugin:
         PluginError: There is no such file or name, or it does not load.
     """
     file, colon, name = given.rpartition(":")
+    if dotted(file):
+        return _from_module(file, name, f"{option} {given}")
     path = Path(file).resolve()
     if not colon or path.suffix != ".py":
         raise PluginError(f"{option} {given}: expected FILE.py:NAME, such as skeptic.py:Skeptic")
@@ -95,6 +102,16 @@ def from_file(given: str, option: str) -> Plugin:
     if not hasattr(module, name):
         raise PluginError(f"{option} {given}: {path.name} has nothing called {name}")
     return Plugin(name, f"{file}:{name}", getattr(module, name))
+
+
+def _from_module(name: str, within: str, given: str) -> Plugin:
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        raise PluginError(f"{given}: {name} does not load: {type(error).__name__}: {error}") from error
+    if not hasattr(module, within):
+        raise PluginError(f"{given}: {name} has nothing called {within}")
+    return Plugin(within, f"{name}:{within}", getattr(module, within))
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

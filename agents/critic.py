@@ -7,9 +7,11 @@ from typing import ClassVar
 from pydantic import BaseModel, Field, ValidationError
 
 from quintet.agents.errors import NoAnswerError
+from quintet.agents.playing import environment
 from quintet.agents.roles import EpisodeRole, json_in
 from quintet.agents.settings import CriticSettings
 from quintet.agents.table import Episode
+from quintet.agents.trajectories import confirmed
 from quintet.records import Attempt, Critique, Lesson, Record
 
 
@@ -36,6 +38,7 @@ class Critic(EpisodeRole):
         """One critique for each attempt of this turn, and a lesson for each that a revision rescued."""
         attempts = episode.current()
         judged = await self.table.examiner.judge(episode.task, [attempt.text for attempt in attempts])
+        judged = [confirmed(self.table.ledger, *pair) for pair in zip(attempts, judged, strict=True)]
         right = sum(judgement.correct for judgement in judged)
         revisions = self._revisions(episode, len(attempts), right)
         said: list[Record] = []
@@ -67,7 +70,8 @@ class Critic(EpisodeRole):
     def _revisions(self, episode: Episode, attempts: int, right: int) -> int:
         """How many failed attempts of this turn are worth a revision."""
         solver = self.table.settings.solver
-        if episode.turn + 1 >= solver.turns:
+        if episode.turn + 1 >= solver.turns or environment(self.table, episode.task):
+            # What happens in an environment is told there, action by action.
             return 0
         if episode.turn == 0 and right >= solver.revise_below * attempts:
             return 0

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from quintet.agents import trajectories
+from quintet.agents.allocating import ruled
 from quintet.agents.metrics import ALWAYS, Candidate, scored
+from quintet.agents.playing import environment
+from quintet.agents.ranking import WORTH, beyond, over_share, weigh
+from quintet.agents.rescoring import rescored
 from quintet.agents.roles import RoundRole
 from quintet.agents.settings import CuratorSettings
 from quintet.agents.solver import Solver
@@ -30,12 +36,17 @@ class Curator(RoundRole):
         """A selection with its reason for every attempt of the round, and a row for each one chosen."""
         candidates = await self._candidates(round)
         refusals = {candidate.attempt.id: self._refusal(candidate) for candidate in candidates}
+        if self.settings.weights:
+            weigh([one for one in candidates if not refusals[one.attempt.id]], self.settings.weights)
         self._refuse_repeats(candidates, refusals)
+        self._refuse_crowds(candidates, refusals)
         kept = [candidate for candidate in candidates if not refusals[candidate.attempt.id]]
-        kept.sort(key=self._preference)
-        for candidate in kept[self.settings.row_budget :]:
-            refusals[candidate.attempt.id] = "over the row budget"
-        said: list[Record] = []
+        allocation, counts = ruled(self.table, round, self.settings.row_budget)
+        rules = self._within_budget(kept, counts)
+        for candidate in kept:
+            if candidate.attempt.id not in rules:
+                refusals[candidate.attempt.id] = "over the row budget"
+        said: list[Record] = [allocation] if allocation else []
         for candidate in candidates:
             selection = Selection(
                 round=round.number,
@@ -44,11 +55,12 @@ class Curator(RoundRole):
                 chosen=not refusals[candidate.attempt.id],
                 reason=refusals[candidate.attempt.id] or _praise(candidate),
                 scores=candidate.scores,
+                rule=rules.get(candidate.attempt.id, ""),
             )
             said.append(selection)
             if selection.chosen:
-                said.append(self._row(candidate, selection))
-        return said
+                said += self._rows(candidate, selection)
+        return [*said, *await rescored(self.table, round, self.settings.metrics, self.settings.rescore)]
 
     async def _candidates(self, round: Round) -> list[Candidate]:
         """Every attempt of the round with what is known of it, in a fixed order."""
@@ -58,14 +70,25 @@ class Curator(RoundRole):
         attempts = [a for a in ledger.find(Attempt, round=round.number) if a.task in tasks and a.id in critiques]
         order = {task.id: place for place, task in enumerate(round.tasks)}
         attempts.sort(key=lambda a: (order[a.task], a.turn, a.revises or "", a.sample))
+        solver = Solver().sit(self.table)
         candidates = [
-            Candidate(round.number, attempt, critiques[attempt.id], tasks[attempt.task], self._completion(attempt))
+            Candidate(
+                round.number,
+                attempt,
+                critiques[attempt.id],
+                tasks[attempt.task],
+                self._completion(attempt),
+                prompt=() if attempt.transitions else solver.prompt(tasks[attempt.task]),
+                adapter=round.incumbent,
+            )
             for attempt in attempts
         ]
         await scored(candidates, list(dict.fromkeys((*ALWAYS, *self.settings.metrics))), self.table)
         return candidates
 
     def _completion(self, attempt: Attempt) -> Completion:
+        if played := trajectories.moves(self.table.ledger, attempt):
+            return trajectories.whole(attempt, played)
         call = self.table.ledger.get(attempt.call)
         if not isinstance(call, Call):
             return Completion(text=attempt.text, finish="error")
@@ -85,8 +108,9 @@ class Curator(RoundRole):
             return "few choices: the verdict gave the answer away"
         if task.split != "train":
             return "held out for evaluation"
-        if self.table.examiner.families[task.family].proposal is None:
-            # Typed tasks are told apart by their canonical question; templates put unrelated numbers close together.
+        if self.table.examiner.families[task.family].proposal is None and not environment(self.table, task):
+            # Typed tasks and environments are told apart by their canonical question; templates put unrelated numbers
+            # close together.
             if scores["held_out_distance"] <= self.settings.duplicate_distance:
                 return "too close to an evaluation item"
             if scores["novelty"] <= self.settings.duplicate_distance:
@@ -109,10 +133,29 @@ class Curator(RoundRole):
                 return f"{name} above {bound:g}"
         return ""
 
-    def _preference(self, candidate: Candidate) -> tuple[float | str, ...]:
-        """Sorts what is learnt first to the front; the id breaks ties, the same way in every run."""
-        signs = [(-1.0, name[1:]) if name.startswith("-") else (1.0, name) for name in self.settings.prefer]
-        return (*(sign * candidate.scores[name] for sign, name in signs), candidate.attempt.id)
+    def _within_budget(self, kept: Sequence[Candidate], counts: Mapping[str, int]) -> dict[str, str]:
+        """The attempts that the row budget holds, each with the rule that chose it, if rules share it out.
+
+        Args:
+            kept: Attempts worth learning.
+            counts: How many rows each rule may choose; they take turns.
+        """
+        if not counts or len(kept) <= self.settings.row_budget:
+            # Where there is room for all, no rule has made a difference.
+            return {one.attempt.id: "" for one in self._ranked(kept, self.settings.prefer)[: self.settings.row_budget]}
+        rankings = {rule: iter(self._ranked(kept, self.settings.rules[rule])) for rule in sorted(counts)}
+        chosen: dict[str, str] = {}
+        for turn in range(max(counts.values())):
+            for rule, ranking in rankings.items():
+                if turn < counts[rule]:
+                    best = next(one.attempt.id for one in ranking if one.attempt.id not in chosen)
+                    chosen[best] = rule
+        return chosen
+
+    def _ranked(self, candidates: Sequence[Candidate], prefer: Sequence[str]) -> list[Candidate]:
+        """What is learnt first at the front; the id breaks ties, the same way in every run."""
+        signs = [(-1.0, name[1:]) if name.startswith("-") else (1.0, name) for name in prefer]
+        return sorted(candidates, key=lambda one: (*(sign * one.scores[name] for sign, name in signs), one.attempt.id))
 
     def _objection(self, attempt: Attempt) -> str:
         """A joined role's verdict against an attempt that the verifier accepts."""
@@ -124,9 +167,9 @@ class Curator(RoundRole):
         return f"{strictest.role} said {strictest.verdict}"
 
     def _refuse_repeats(self, candidates: list[Candidate], refusals: dict[str, str]) -> None:
-        """Of one task, keep different texts only, the shortest first, and no more than the settings allow."""
+        """Of one task, keep different texts only, the shortest or worthiest first, no more than the settings allow."""
         texts: dict[str, set[str]] = {}
-        for candidate in sorted(candidates, key=lambda c: c.scores["tokens"]):
+        for candidate in sorted(candidates, key=lambda c: (-c.scores.get(WORTH, 0.0), c.scores["tokens"])):
             if refusals[candidate.attempt.id]:
                 continue
             kept = texts.setdefault(candidate.task.id, set())
@@ -138,20 +181,47 @@ class Curator(RoundRole):
             else:
                 kept.add(text)
 
-    def _row(self, candidate: Candidate, selection: Selection) -> Row:
-        """The training example: the first attempt's prompt, whatever turn the words were found in."""
-        attempt, task = candidate.attempt, candidate.task
-        return Row(
+    def _refuse_crowds(self, candidates: list[Candidate], refusals: dict[str, str]) -> None:
+        """Hold answers to their share of a family's rows, and families to theirs of the budget, as the settings say."""
+        settings = self.settings
+
+        def kept() -> list[Candidate]:
+            return self._ranked([one for one in candidates if not refusals[one.attempt.id]], settings.prefer)
+
+        if settings.per_answer < 1:
+            open_ = [one for one in kept() if one.task.choices is None or one.task.choices >= FEW_CHOICES]
+            for family in sorted({one.task.family for one in open_}):
+                ranked = [one for one in open_ if one.task.family == family]
+                for one in over_share(ranked, lambda one: one.attempt.answer, settings.per_answer):
+                    refusals[one.attempt.id] = "over its answer's share of the family's rows"
+        if settings.per_family < 1:
+            most = max(1, int(settings.per_family * settings.row_budget))
+            for one in beyond(kept(), lambda one: one.task.family, most):
+                refusals[one.attempt.id] = "over its family's share of the row budget"
+
+    def _rows(self, candidate: Candidate, selection: Selection) -> list[Row]:
+        """The training example: the first attempt's prompt, whatever turn the words were found in.
+
+        A trajectory gives one for each of its actions.
+        """
+        attempt, task, solver = candidate.attempt, candidate.task, Solver().sit(self.table)
+        if family := environment(self.table, task):
+            played = trajectories.moves(self.table.ledger, attempt)
+            return trajectories.rows(solver.opening(), solver.say, family, task, attempt, selection, played)
+        row = Row(
             round=attempt.round,
             task=task.id,
             attempt=attempt.id,
             selection=selection.id,
-            prompt=Solver().sit(self.table).prompt(task),
+            prompt=solver.prompt(task),
             completion=attempt.text,
             tokens=candidate.completion.tokens,
         )
+        return [row]
 
 
 def _praise(candidate: Candidate) -> str:
     rescued = "right after revision" if candidate.attempt.revises else "right"
-    return f"{rescued}; pass rate {candidate.scores['pass_rate']:.2f}, novelty {candidate.scores['novelty']:.2f}"
+    known = f"{rescued}; pass rate {candidate.scores['pass_rate']:.2f}, novelty {candidate.scores['novelty']:.2f}"
+    known += ", truth by agreement" if candidate.task.grounding == "agreement" else ""
+    return known + (f", worth {candidate.scores[WORTH]:.2f}" if WORTH in candidate.scores else "")

@@ -1,18 +1,29 @@
-"""The proposer sets the round's tasks: drawn at the present level, and invented by the model."""
+"""The proposer sets the round's tasks: it asks its sources, and accepts what is grounded, new and within reach."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
 
+from quintet.agents.allocating import Arm, allotted
 from quintet.agents.roles import RoundRole
 from quintet.agents.settings import ProposerSettings
+from quintet.agents.sources import Bench, Draft, Source, Trial, load_sources
+from quintet.agents.sources.refusing import Refusing
 from quintet.agents.table import Round
-from quintet.records import Proposal, Recall, Recalled, Record, Task, digest
-from quintet.tasks.errors import LevelTooNarrow, Ungrounded
+from quintet.models.errors import SpentError
+from quintet.records import Proposal, Record, Reply, Task
+from quintet.tasks.errors import Ungrounded
 
-SEEDS = 3
-"""Tasks shown to the model as seeds of an invention."""
+
+class Wanted(NamedTuple):
+    """What a source is asked for."""
+
+    family: str
+    level: int
+    number: int
 
 
 class Proposer(RoundRole):
@@ -31,24 +42,24 @@ class Proposer(RoundRole):
         """All proposals of the round with the tasks that were accepted, each with its reason."""
         now = self._this_round(round)
         asked = {t.canonical for t in self.table.ledger.find(Task) if t.split == "train" and t.id not in now}
-        said: list[Record] = []
-        for family, level in round.levels.items():
-            drawn = await self._draw(round, family, level, asked)
-            said += drawn
-            asked |= {task.canonical for task in drawn if isinstance(task, Task)}
-        if not self.settings.invented:
-            return said
-        families = [name for name in round.levels if self.table.examiner.families[name].proposal is not None]
-        tasks = [record for record in said if isinstance(record, Task)]
+        bench = Bench(self, round, asked)
+        sources = load_sources(self.settings)
+        said, wanted = await self._shares(round, bench, sources)
+        for source in sources:
+            shares = wanted.get(source.name, [])
+            for some in [shares] if source.together else [[share] for share in shares]:
+                said += await self._from(source, round, some, bench)
+        return said
 
-        async def seated(family: str) -> list[Record | _Draft]:
-            async with self.table.seated():
-                return await self._invent(round, family, tasks)
-
-        invented = await asyncio.gather(*(seated(family) for family in families))
-        for calls in invented:
-            for record in calls:
-                said += self._accept(record, asked) if isinstance(record, _Draft) else [record]
+    def rewards(self, round: Round) -> list[Record]:
+        """What the round's proposals earned, once its attempts are judged; or why a source could not say."""
+        bench, said = Bench(self, round, set()), list[Record]()
+        for source in load_sources(self.settings):
+            try:
+                said += source.rewards(round, bench)
+            except Exception as error:
+                # A source is anybody's code.
+                said.append(Reply(round=round.number, role=source.name, error=_first_line(error)))
         return said
 
     def _this_round(self, round: Round) -> set[str]:
@@ -57,100 +68,106 @@ class Proposer(RoundRole):
         now = {proposal.task for proposal in proposals if proposal.round == round.number}
         return {id for id in now if id} - {proposal.task for proposal in proposals if proposal.round < round.number}
 
-    async def _draw(self, round: Round, family: str, level: int, asked: set[str]) -> list[Record]:
-        seed = int(digest((self.table.seed, "draw", round.number, family))[:8], 16)
-        draw, wanted = self.table.examiner.draw, self.settings.tasks
-        try:
-            tasks = await draw(family, level, seed, wanted, "train", asked)
-        except LevelTooNarrow as narrow:
-            # All that is new, and then questions asked before: a narrow level may be asked twice.
-            tasks = await draw(family, level, seed, narrow.found, "train", asked) if narrow.found else []
-            new = {task.canonical for task in tasks}
-            try:
-                tasks += await draw(family, level, seed + 1, wanted - len(tasks), "train", new)
-            except LevelTooNarrow as narrower:
-                if narrower.found:
-                    tasks += await draw(family, level, seed + 1, narrower.found, "train", new)
+    async def _shares(
+        self, round: Round, bench: Bench, sources: Sequence[Source]
+    ) -> tuple[list[Record], dict[str, list[Wanted]]]:
+        """What each source is asked for, and the record of it where the shares are learnt."""
+        arms = {
+            f"{source.name}/{family}": number
+            for source in sources
+            if (number := source.number(self.settings))
+            for family in source.families(bench)
+        }
+        allocation, counts = await allotted(self.table, round, list(arms), sum(arms.values()))
+        wanted: dict[str, list[Wanted]] = {}
+        for name, number in (arms if allocation is None else counts).items():
+            arm = Arm.parse(name)
+            level = round.levels.get(arm.family, 0) if arm.level is None else arm.level
+            if number:
+                wanted.setdefault(arm.source, []).append(Wanted(arm.family, level, number))
+        return ([] if allocation is None else [allocation]), wanted
+
+    async def _from(self, source: Source, round: Round, shares: Sequence[Wanted], bench: Bench) -> list[Record]:
+        """What a source proposes, with what becomes of it."""
+
+        async def seated(share: Wanted) -> list[Record | Draft]:
+            async with self.table.seated():
+                return await self._proposed(source, round, share, bench)
+
+        proposed = await asyncio.gather(*(seated(share) for share in shares))
+        found = [one for calls in proposed for one in calls]
+        refusing = await Refusing.of([one for one in found if isinstance(one, Draft)], bench)
+        trials = await self._tried(refusing.worth_trying(), bench)
         said: list[Record] = []
-        for number, task in enumerate(tasks):
-            reason = "asked again" if task.canonical in asked else "new"
-            proposal = Proposal(
-                round=round.number,
-                origin="drawn",
-                number=number,
-                family=family,
-                level=level,
-                task=task.id,
-                accepted=True,
-                reason=reason,
-            )
-            said += [task, proposal]
+        for one in found:
+            said += self._accept(source, one, refusing, trials, bench) if isinstance(one, Draft) else [one]
         return said
 
-    async def _invent(self, round: Round, family: str, drawn: list[Task]) -> list[Record | _Draft]:
-        """Ask the model for tasks of a family, shown a few that it knows, and ground what it writes."""
-        own = [task for task in drawn if task.family == family]
-        recalled = []
-        if own:
-            recalled = await self.table.memory.recall(
-                own[0].question, Task, before=round.number, family=family, count=SEEDS
-            )
-        seeds = [memory for memory, _ in recalled if isinstance(memory, Task)] or own[:SEEDS]
-        # One level up is accepted too: what is just beyond reach teaches most.
-        schema = self.table.examiner.families[family].proposal_at(round.levels[family] + 1)
-        said = await self.call(round, n=self.settings.invented, about=family, reply=schema, family=family, seeds=seeds)
-        found: list[Record | _Draft] = []
-        if recalled:
-            items = tuple(Recalled(id=memory.id, distance=distance) for memory, distance in recalled)
-            found.append(
-                Recall(
-                    round=round.number,
-                    role=self.name,
-                    query=own[0].question,
-                    items=items,
-                    sources=tuple(item.id for item in items),
-                )
-            )
-        for number, completion in enumerate(said.completions):
-            proposal = Proposal(
-                round=round.number,
-                origin="invented",
-                number=number,
-                family=family,
-                level=round.levels[family],
-                call=said.call,
-                content=completion.text,
-                accepted=False,
-                reason="",
-            )
-            try:
-                task = await self.table.examiner.ground(family, completion.text)
-            except Ungrounded as refused:
-                found.append(proposal.with_(reason=refused.reason))
-            else:
-                found.append(_Draft(proposal, task, round.levels[family]))
-        return found
+    async def _proposed(self, source: Source, round: Round, share: Wanted, bench: Bench) -> list[Record | Draft]:
+        """What a source proposes of one family; its failure costs no more than that."""
+        from quintet.memory.errors import LedgerError
 
-    def _accept(self, draft: _Draft, asked: set[str]) -> list[Record]:
-        """Accept a grounded invention unless it is held out, known, or too hard as yet."""
+        family, level, number = share
+        try:
+            found = await source.propose(round, family, level, number, bench)
+            for one in found:
+                if not isinstance(one, Record | Draft) or isinstance(one, Task) or _accepted(one):
+                    raise TypeError(f"{source.name} gave a {type(one).__name__} where drafts bring tasks")
+            return found
+        except (LedgerError, SpentError):
+            raise
+        except Exception as error:
+            # A source is anybody's code.
+            if source.vital:
+                raise
+            return [bench.proposal(source, 0, family, level, reason="source failed", content=_first_line(error))]
+
+    async def _tried(self, drafts: Sequence[Draft], bench: Bench) -> dict[str, Trial | str]:
+        """The solver's attempts at each draft, by task; or why there are none."""
+
+        async def seated(draft: Draft) -> Trial | str:
+            # A seat for each: they ask together.
+            async with self.table.seated():
+                try:
+                    return await bench.trial(draft)
+                except Ungrounded as refused:
+                    return refused.reason
+
+        found = await asyncio.gather(*(seated(draft) for draft in drafts))
+        return {draft.task.id: trial for draft, trial in zip(drafts, found, strict=True)}
+
+    def _accept(
+        self, source: Source, draft: Draft, refusing: Refusing, trials: dict[str, Trial | str], bench: Bench
+    ) -> list[Record]:
+        """Accept a grounded proposal unless it is held out, known, trivial or too hard as yet."""
+        reason, trial = refusing.reason(draft), trials.get(draft.task.id)
+        if not reason and isinstance(trial, str):
+            reason = trial
+        if isinstance(trial, Trial):
+            draft = replace(draft, proposal=draft.proposal.with_(trial=trial.call))
+            if not reason:
+                try:
+                    draft = source.tried(draft, trial)
+                    reason = refusing.reason(draft)
+                except Ungrounded as refused:
+                    reason = refused.reason
+                except Exception as error:
+                    # A source is anybody's code.
+                    reason = f"source failed: {_first_line(error)}"
         task = draft.task
-        reason = ""
-        if task.split != "train":
-            reason = "held out for evaluation"
-        elif task.canonical in asked:
-            reason = "duplicate"
-        elif task.level > draft.level + 1:
-            reason = "too hard as yet"
         if reason:
             # The task itself stays unrecorded: a held-out question must not look like a training task.
             return [draft.proposal.with_(reason=reason, level=task.level)]
-        asked.add(task.canonical)
-        accepted = draft.proposal.with_(accepted=True, reason="new", level=task.level, task=task.id)
+        known = "asked again" if task.canonical in bench.asked else "new"
+        reason = draft.proposal.reason or known
+        accepted = draft.proposal.with_(accepted=True, reason=reason, level=task.level, task=task.id)
+        bench.took(draft, accepted)
         return [task, accepted]
 
 
-class _Draft:
-    """A grounded invention that is not accepted yet."""
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:400]
 
-    def __init__(self, proposal: Proposal, task: Task, level: int) -> None:
-        self.proposal, self.task, self.level = proposal, task, level
+
+def _accepted(one: Record | Draft) -> bool:
+    return isinstance(one, Proposal) and one.accepted

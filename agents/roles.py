@@ -122,6 +122,8 @@ class Role:
         heed: Sequence[str] = (),
         reply: type[BaseModel] | None = None,
         temperature: float | None = None,
+        max_tokens: int | None = None,
+        partial: str = "",
         **words: Any,
     ) -> Answered:
         """Render the role's words and call its chat model, under its adapter; the call is recorded.
@@ -134,6 +136,8 @@ class Role:
             heed: Words that join the persona, such as advice.
             reply: Constrains decoding to this model; by default the class's own.
             temperature: 0 is greedy; by default as the settings say.
+            max_tokens: Longest completion; by default as the settings say.
+            partial: What the completions begin with: the model goes on from there. For a model that Quintet serves.
             words: Further variables of the template.
 
         Returns:
@@ -146,6 +150,7 @@ class Role:
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
         task, turn, number, incumbent = _where(scene)
         temperature = settings.temperature if temperature is None else temperature
+        max_tokens = max_tokens or settings.max_tokens
         schema = reply.model_json_schema() if reply is not None else None
         if is_served(model):
             # The run's adapters are those of the model that is trained: another speaks as it is, unless told otherwise.
@@ -154,21 +159,22 @@ class Role:
                 "n": n,
                 "temperature": temperature,
                 "top_k": settings.top_k,
-                "max_tokens": settings.max_tokens,
+                "max_tokens": max_tokens,
                 "seed": digest((self.table.seed, number, self.name, task, turn, about)),
                 "adapter": adapter,
             }
             put = Asking(model, options if schema is None else {**options, "schema": schema})
         else:
-            put = asking(model, temperature, settings.max_tokens, schema)
+            put = asking(model, temperature, max_tokens, schema)
         text = self.render(scene=scene, **words) + put.words
         messages = [*self.opening(heed), *history, Message(role="user", content=text)]
+        messages += [Message(role="assistant", content=partial)] if partial else []
         metadata = {"role": self.name, "round": number, "task": task, "turn": turn}
         # A model that Quintet does not serve is not known to give several completions at once: it is asked n times.
         times = 1 if is_served(model) else n
         answers = []
         for sample in range(times):
-            how = (settings.chat, temperature, settings.max_tokens)
+            how = (settings.chat, temperature, max_tokens)
             identity = (metadata, about, sample, how, [dict(message) for message in messages])
             request = digest(identity)
             if not is_served(model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,6 +57,15 @@ class ProposerSettings(RoleSettings):
     """Tasks drawn for each family and round, at its present level."""
     invented: int = Field(6, ge=0)
     """Proposals asked of the model for each family and round, besides the drawn ones."""
+    sources: tuple[str, ...] = Field(("drawn", "invented"), min_length=1)
+    """Where tasks come from, in the order in which they are asked: names from the entry-point group `quintet.sources`.
+    How many of `drawn` and `invented` there are say `tasks` and `invented`."""
+    each: int = Field(4, ge=0)
+    """Proposals asked of every other source for each family and round."""
+    mix: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """The same by source, where it is to be another number."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of sources, a section each: the arguments of their constructors."""
     temperature: float = Field(1.0, ge=0)
     """Higher than the solver's: the schema keeps the form, and variety is wanted."""
     allocate: str = ""
@@ -84,6 +93,19 @@ class ProposerSettings(RoleSettings):
                 f"start_level names {', '.join(sorted(unknown))}, which proposer.families does not "
                 f"({', '.join(self.families)})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_each_named_once(self) -> Self:
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"sources names one twice: {', '.join(self.sources)}")
+        for section in ("mix", "options"):
+            if unknown := [name for name in getattr(self, section) if name not in self.sources]:
+                there = ", ".join(self.sources)
+                raise ValueError(f"{section} names {unknown[0]!r}, which proposer.sources does not ({there})")
+        for name, setting in (("drawn", "tasks"), ("invented", "invented")):
+            if name in self.mix:
+                raise ValueError(f"mix names {name!r}: how many of these there are says proposer.{setting}")
         return self
 
     def levels(self) -> dict[str, int]:
@@ -147,6 +169,24 @@ class CuratorSettings(RoleSettings):
     prefer: tuple[str, ...] = ("pass_rate", "-novelty")
     """Metrics by which rows are ranked when there are more than the budget, the smallest first; a `-` before a name
     puts the largest first. By default the hardest tasks, and of these the newest."""
+    rules: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Further rankings by name, each written as `prefer` is, among which `allocate` shares out the row budget."""
+    allocate: str = ""
+    """How the row budget is shared out among `rules`: a name from the entry-point group `quintet.bandits`, as for
+    `proposer.allocate`, whose `least_share` and `warm_up` hold here too; empty ranks by `prefer` alone."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Weights by metric; a negative one says that smaller is better. Each metric's scores become ranks from 0 to 1
+    among the round's attempts worth learning, and the weighted sum is recorded as the score `worth`. With weights, the
+    worthiest rows of a task are kept instead of the shortest; across tasks, say `prefer = ["-worth"]`."""
+    per_family: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Largest share of `row_budget` that one family may take, so that none crowds out the others."""
+    per_answer: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Largest share of a family's rows in a round that may give one and the same answer: an answer that is often right
+    by chance crowds the rows otherwise, and then the guesses. Families with fewer than ten possible answers are left
+    out."""
+    rescore: int = Field(0, ge=0)
+    """Old rows scored anew each round under the incumbent, the stalest first, by those of `metrics` that can be:
+    `perplexity` and `ifd`."""
     at_least: dict[str, float] = Field(default_factory=dict)
     """Bounds by metric: an attempt that scores less gives no row."""
     at_most: dict[str, float] = Field(default_factory=dict)
@@ -161,7 +201,16 @@ class CuratorSettings(RoleSettings):
     @model_validator(mode="after")
     def _metrics_are_computed(self) -> Self:
         computed = {"correct", "pass_rate", "novelty", "held_out_distance", "tokens", *self.metrics}
-        used = [*(name.removeprefix("-") for name in self.prefer), *self.at_least, *self.at_most]
+        if self.weights and "worth" in computed:
+            raise ValueError("the score `worth` is what weights make of the others: no metric may have its name")
+        if self.allocate and len(self.rules) < 2:
+            raise ValueError("allocate shares rows out among rules: name two or more, as in rules.hardest = [...]")
+        ranked = [name.removeprefix("-") for order in (self.prefer, *self.rules.values()) for name in order]
+        if self.rescore and not self.metrics:
+            raise ValueError('rescore needs a metric that can score old rows anew: metrics = ["perplexity"], or ifd')
+        if "worth" in ranked and not self.weights:
+            raise ValueError("prefer names 'worth', which weights make of other metrics: set weights.METRIC = NUMBER")
+        used = [*(name for name in ranked if name != "worth"), *self.weights, *self.at_least, *self.at_most]
         if missing := [name for name in used if name not in computed]:
             raise ValueError(
                 f"metric {missing[0]!r} is not computed: add it to metrics, or use {', '.join(sorted(computed))}"
@@ -177,7 +226,10 @@ class TrainerSettings(RoleSettings):
     least_rows: int = Field(8, gt=0)
     """Fewer rows than this are not worth a training."""
     row_budget: int = Field(1600, gt=0)
-    """Most rows of one training, the newest; it bounds its time."""
+    """Most rows of one training; it bounds its time."""
+    replay: Literal["newest", "learnability"] = "newest"
+    """Which rows are taken where there are more: the newest, or (as in AdaSTaR, arXiv 2505.16322) those trained on
+    longest ago, and of these the ones whose tasks teach most now."""
 
 
 class AgentSettings(Part):

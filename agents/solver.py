@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from quintet.agents.playing import Player, Trajectory, environment, records
 from quintet.agents.roles import Answered, EpisodeRole
 from quintet.agents.settings import SolverSettings
 from quintet.agents.table import Episode, Table
@@ -25,9 +26,12 @@ class Solver(EpisodeRole):
         """The messages of a first attempt without memory: what evaluation asks and what rows are trained on."""
         return (*self.opening(), Message(role="user", content=self.render(**self._first_words(task))))
 
+    def say(self, words: str) -> str:
+        """The user message with these words and nothing else, as the template puts them."""
+        return self.render(**_plainly(words))
+
     def _first_words(self, task: Task) -> dict[str, Any]:
-        family = self.table.examiner.families[task.family]
-        return {"ask": family.ask(task.question), "lessons": [], "wrong": False, "feedback": []}
+        return _plainly(self.table.examiner.families[task.family].ask(task.question))
 
     async def act(self, episode: Episode) -> list[Record]:
         """K first attempts, or a revision of each attempt that the table wants revised."""
@@ -42,6 +46,9 @@ class Solver(EpisodeRole):
 
     async def _first(self, episode: Episode) -> list[Record]:
         settings = self.settings
+        if (family := environment(self.table, episode.task)) is not None:
+            player = Player(self.table, family, episode.task, episode.round, self.name, self.say)
+            return await self._play(episode, player)
         recall, history = None, []
         if settings.recall_at_first:
             recall, memories = await self._recall(episode, settings.exemplars, 0)
@@ -49,6 +56,32 @@ class Solver(EpisodeRole):
         said = await self.call(episode, n=settings.samples, history=history, **self._first_words(episode.task))
         attempts = await self._attempts(episode, said, None)
         return [*([recall] if recall else []), *attempts]
+
+    async def _play(self, episode: Episode, player: Player) -> list[Record]:
+        """K trajectories in the task's environment. What to mend, they are told there: none is revised."""
+
+        async def ask(one: Trajectory) -> Answered:
+            about = f"trajectory {one.number} action {len(one.actions)}"
+            return await self.call(episode, about=about, history=one.history, **_plainly(one.words))
+
+        played = await player.play(self.settings.samples, ask)
+        answers = await self.table.examiner.read(episode.task.family, [one.text for one in played])
+        attempts = [
+            Attempt(
+                round=episode.round,
+                task=episode.task.id,
+                call=one.transitions[-1].call,
+                sample=one.transitions[-1].sample,
+                turn=episode.turn,
+                adapter=episode.adapter,
+                text=one.text,
+                answer=found.lenient,
+                strict_answer=found.strict,
+                transitions=tuple(transition.id for transition in one.transitions),
+            )
+            for one, found in zip(played, answers, strict=True)
+        ]
+        return [*records(played), *attempts]
 
     async def _revise(self, episode: Episode, failed: Attempt) -> list[Record]:
         settings = self.settings
@@ -114,6 +147,11 @@ class Solver(EpisodeRole):
             sources=tuple(memory.id for memory, _ in found),
         )
         return recall, [memory for memory, _ in found]
+
+
+def _plainly(words: str) -> dict[str, Any]:
+    """The template's variables for words that are put without lessons or feedback."""
+    return {"ask": words, "lessons": [], "wrong": False, "feedback": []}
 
 
 def shown(table: Table, row: Row) -> list[Message]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quintet.agents.errors import AgentError
 from quintet.agents.settings import AgentSettings
 from quintet.models.barrier import Barrier
 from quintet.records import BASE, Adapter, Attempt, Critique, Record, Reply, Task, Verdict
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 STRICTNESS: tuple[Verdict, ...] = ("accept", "revise", "reject")
 """Verdicts from the mildest to the strictest."""
+
+
+@asynccontextmanager
+async def _nothing_is_lent(adapter: str, folder: Path) -> AsyncIterator[None]:
+    raise AgentError(f"{adapter} in {folder}: no model is served here")
+    yield
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ class Table:
     """Wall time that the run's budget leaves; `None` where it has none."""
     check: Callable[[], None] = lambda: None
     """Raises a `SpentError` once the budget is spent; asked before each call of a model that Quintet does not serve."""
+    lend: Callable[[str, Path], AbstractAsyncContextManager[None]] = _nothing_is_lent
+    """Has the served model serve an adapter of this name that lies in this folder, while the context lasts."""
     barrier: Barrier = field(default_factory=Barrier)
     """Where all who sit together wait for one another before the models that Quintet serves answer."""
 

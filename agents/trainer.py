@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from quintet.agents.replay import drawn
 from quintet.agents.roles import RoundRole
 from quintet.agents.settings import TrainerSettings
 from quintet.agents.table import Round
@@ -60,7 +61,8 @@ class Trainer(RoundRole):
         """Where training starts, and on which rows.
 
         Continued from the incumbent it takes the rows since that was trained (those of rejected rounds too); begun
-        at the base (STaR, arXiv 2203.14465) it takes all rows of the run. Within a budget, the newest win.
+        at the base (STaR, arXiv 2203.14465) it takes all rows of the run. Within a budget, the newest win, or those
+        that a replay buffer draws.
         """
         start, since = BASE, 0
         if self.table.training.start == "incumbent":
@@ -68,4 +70,6 @@ class Trainer(RoundRole):
             incumbent = self.table.ledger.get(start)
             since = incumbent.round if isinstance(incumbent, Adapter) else 0
         rows = [row for row in self.table.ledger.find(Row) if since < row.round <= round.number]
+        if self.settings.replay == "learnability":
+            return start, drawn(self.table.ledger, rows, self.settings.row_budget, round.number)
         return start, rows[-self.settings.row_budget :]

@@ -6,13 +6,15 @@ import click
 
 from quintet import __version__
 from quintet.cli.completion import completion
+from quintet.cli.curating import curate
+from quintet.cli.evolving import evolve
 from quintet.cli.exporting import export
 from quintet.cli.memory import memory
 from quintet.cli.models import adapters, chat, eval, solve
 from quintet.cli.new import new
 from quintet.cli.playground import playground
 from quintet.cli.runs import lineage, resume, run, runs, show
-from quintet.cli.table import doctor, roles, tasks
+from quintet.cli.table import doctor, methods, roles, tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,7 +25,7 @@ def main() -> None:
 
 for command in (
     *(run, resume, runs, show, lineage, export, playground),
-    *(eval, solve, chat, adapters, memory),
-    *(roles, tasks, new, doctor, completion),
+    *(eval, evolve, solve, chat, adapters, memory),
+    *(roles, tasks, curate, methods, new, doctor, completion),
 ):
     main.add_command(command)

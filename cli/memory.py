@@ -12,18 +12,21 @@ from quintet.cli.frame import guarded, json_option, out, workspace_option
 if TYPE_CHECKING:
     from quintet.memory.views import Turned
 
+KINDS = ("task", "lesson", "row", "skill")
+"""What is recalled; named here since the records take long to import."""
+
 run_option = click.option("--run", help="Whose memory (default: the newest run's).")
 held_option = click.option("--run", help="Whose memory (default: for each ID, the newest run that holds it).")
 
 
 @click.group()
 def memory() -> None:
-    """The shared memory of lessons, rows and tasks, by meaning."""
+    """The shared memory of lessons, rows, skills and tasks, by meaning."""
 
 
 @memory.command()
 @click.argument("text")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(["task", "lesson", "row"]), help="May be repeated.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="May be repeated.")
 @click.option("--family", help="Of tasks of this family.")
 @click.option("--level", "levels", multiple=True, type=click.IntRange(0), help="Of this level; may be repeated.")
 @click.option("--since", type=click.IntRange(0), metavar="ROUND", help="Made in this round or later.")
@@ -55,7 +58,7 @@ def search(
 
     asked = Asked(
         text=text,
-        kinds=kinds or ("task", "lesson", "row"),
+        kinds=kinds or KINDS,
         family=family,
         levels=levels,
         since=since,

@@ -26,6 +26,9 @@ strategy_option = click.option("--strategy", type=strategy, default="greedy", sh
 samples_option = click.option(
     "--samples", type=click.IntRange(1), default=8, show_default=True, help="Replies of a strategy that takes several."
 )
+tokens_option = click.option(
+    "--tokens", type=click.IntRange(1), help="Tokens that may be generated for a question, instead of --samples."
+)
 
 
 @click.command()
@@ -33,6 +36,8 @@ samples_option = click.option(
 @adapter_option
 @click.option("--strategy", "named", multiple=True, type=strategy, help="Strategy (default: greedy); may be repeated.")
 @samples_option
+@tokens_option
+@click.option("--items", type=click.IntRange(1), help="Only so many of the suite's items, spread over it.")
 @run_option
 @click.option("--round", "number", type=click.IntRange(1), default=1, show_default=True, help="Round, for the gate.")
 @workspace_option
@@ -43,15 +48,17 @@ def eval(
     adapters: tuple[str, ...],
     named: tuple[str, ...],
     samples: int,
+    tokens: int | None,
+    items: int | None,
     run: str | None,
     number: int,
     workspace: Path,
     as_json: bool,
 ) -> None:
-    """Evaluate on a suite. Two adapters, or two strategies, are compared on the same items."""
+    """Evaluate on a suite. Several adapters or strategies are compared with the first, on the same items."""
     from quintet.graph.comparing import compare_on
 
-    found = compare_on(workspace, run, suite, adapters, named, samples, number)  # type: ignore[arg-type]
+    found = compare_on(workspace, run, suite, adapters, named, samples, number, tokens, items)  # type: ignore[arg-type]
     if as_json:
         out(found.model_dump(mode="json"))
     else:
@@ -62,6 +69,7 @@ def eval(
 @click.argument("question")
 @strategy_option
 @samples_option
+@tokens_option
 @adapter_option
 @click.option("--family", default="", help="Task family by which it is put and its answers are read.")
 @run_option
@@ -73,6 +81,7 @@ def solve(
     question: str,
     strategy: str,
     samples: int,
+    tokens: int | None,
     adapters: tuple[str, ...],
     family: str,
     run: str | None,
@@ -83,16 +92,15 @@ def solve(
     """Put one QUESTION to the solver, through a refinement strategy."""
     if not question.strip():
         raise click.UsageError("QUESTION is empty")
-    from quintet.agents.strategies import strategies
-    from quintet.graph.solving import Solved, beside
+    from quintet.graph.solving import Solved, beside, way
     from quintet.graph.solving import solve as put
 
     # An unknown one is refused before a model is loaded.
-    strategies([strategy], samples)
+    way(strategy, samples)
 
     async def ask() -> list[Solved]:
         async with beside(workspace, run, adapters, model, family) as side:
-            return await put(side, question, strategy, samples, family)
+            return await put(side, question, strategy, samples, family, tokens)
 
     found = asyncio.run(ask())
     if as_json:
@@ -105,6 +113,7 @@ def solve(
             click.secho(solved.adapter, bold=True)
         click.echo(solved.solution.text)
         click.echo(f"answer: {solved.solution.answer or 'none'}")
+        click.secho(f"{solved.tokens} tokens, {solved.prompt_tokens} of prompts", dim=True, err=True)
 
 
 @click.command()

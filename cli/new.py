@@ -1,4 +1,4 @@
-"""Writes the first version of a role or a task family, with a test that passes."""
+"""Writes the first version of a role, a task family or an environment, with a test that passes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Literal
 
 import click
 
+from quintet.cli.environments import ENVIRONMENT
+from quintet.cli.environments import TEST as ENVIRONMENT_TEST
 from quintet.cli.frame import guarded, json_option, out
 
 CHAIRS = ("proposer", "solver", "critic", "curator", "trainer")
@@ -146,7 +148,7 @@ def test_the_same_seed_draws_the_same_questions():
 
 @click.group()
 def new() -> None:
-    """Begin a role or a task family: a file, and a test that passes."""
+    """Begin a role, a task family or an environment: a file, and a test that passes."""
 
 
 @new.command()
@@ -210,9 +212,26 @@ def role(name: str, after: str | None, before: str | None, verdict: bool, folder
 @guarded
 def task(name: str, folder: Path, as_json: bool) -> None:
     """Write a task family called NAME: its class and its test."""
+    _begin(name, TASK, TASK_TEST, folder, as_json)
+
+
+@new.command()
+@click.argument("name")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default=Path(), help="Where to write (default: here)."
+)
+@json_option
+@guarded
+def environment(name: str, folder: Path, as_json: bool) -> None:
+    """Write an environment called NAME: its classes and its test."""
+    _begin(name, ENVIRONMENT, ENVIRONMENT_TEST, folder, as_json)
+
+
+def _begin(name: str, template: str, test: str, folder: Path, as_json: bool) -> None:
+    """Write a family's first version."""
     name, title = _names(name)
     words = {"name": name, "title": title, "file": f"{name}.py"}
-    files = {f"{name}.py": TASK.format(**words), f"test_{name}.py": TASK_TEST.format(**words)}
+    files = {f"{name}.py": template.format(**words), f"test_{name}.py": test.format(**words)}
     _write(folder, files, f"quintet run CONFIG.toml --task {folder / name}.py:{title}", as_json)
     if not as_json:
         practised = f'families = ["{name}"] under [proposer], families = {{ {name} = [0] }} under [evaluation]'

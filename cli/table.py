@@ -61,6 +61,23 @@ def tasks(config: Path | None, as_json: bool) -> None:
 @click.command()
 @json_option
 @guarded
+def methods(as_json: bool) -> None:
+    """Every way to acquire, select, optimise and refine, with its paper and what it was measured to do."""
+    from quintet.graph.methods import methods as all_methods
+
+    found = all_methods()
+    if as_json:
+        out([method.model_dump(mode="json") for method in found])
+        return
+    show_table(
+        ["name", "process", "method", "what it does", "measured here"],
+        [[m.name, m.process, m.method, m.what, m.measured] for m in found],
+    )
+
+
+@click.command()
+@json_option
+@guarded
 def doctor(as_json: bool) -> None:
     """What works on this machine, and what mends what does not."""
     from quintet.graph.doctor import examine

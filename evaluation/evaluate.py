@@ -7,7 +7,7 @@ from typing import Protocol
 
 from quintet.evaluation.errors import EvaluationError
 from quintet.evaluation.statistics import wilson
-from quintet.records import GREEDY, Answer, Evaluation, Part, Suite, Task
+from quintet.records import GREEDY, Answer, Evaluation, Part, Split, Task
 
 AnswerTasks = Callable[[Sequence[Task], str], Awaitable[list[str]]]
 """Answers tasks under an adapter: one text for each task, in order; an empty one where the call failed."""
@@ -55,7 +55,7 @@ class Score(Part):
 
 
 async def evaluate(
-    suite: Suite,
+    suite: Split,
     adapter: str,
     tasks: Sequence[Task],
     round: int,

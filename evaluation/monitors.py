@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 
 from quintet.evaluation.gate import compare
 from quintet.evaluation.settings import EvaluationSettings, MonitorSettings
-from quintet.evaluation.statistics import pass_at_k
+from quintet.evaluation.statistics import correlation, pass_at_k
 from quintet.records import (
     Attempt,
     Call,
@@ -28,6 +28,9 @@ from quintet.records import (
 
 FEW_ANSWERS = 10
 """Families with fewer possible answers are bound to repeat them."""
+
+SURE = 4
+"""The mark of the critic's rubric, of 5, from which on it holds an attempt to be right."""
 
 
 class Judged(Part):
@@ -106,15 +109,16 @@ def monitors(
     unjudged = share("verifier_errors", sum(one.error is not None for one in critiques), len(critiques))
     if unjudged is not None and unjudged > bounds.errors:
         alarms.append(f"verifier_errors: {unjudged:.0%} of attempts could not be verified")
-    agreed = sum((one.verdict == "accept") == one.correct for one in critiques)
-    if agreed < len(critiques):  # a critic that goes by the verifier always agrees: nothing to report
-        agreement = share("critic_agreement", agreed, len(critiques))
-        if agreement is not None and agreement < bounds.agreement:
-            alarms.append(f"critic_agreement: the critic agrees with the verifier on {agreement:.0%} only")
+    _watch_critic(critiques, selections, bounds, values, alarms)
 
     _watch_replies(replies, bounds, values, alarms)
     _watch_diversity(first, bounds, values, alarms)
     _watch_rows(tasks, first, rows, bounds, values, alarms)
+    agreed = {task.id for task in tasks if task.grounding == "agreement"}
+    if agreed:
+        # Pseudo-labels rot: how many there are is to be seen, and only where there are some.
+        share("by_agreement", len(agreed), len(tasks))
+        share("rows_by_agreement", sum(row.task in agreed for row in rows), len(rows))
     seen = sum(task.canonical in held_out for task in tasks)
     values["contaminated"] = float(seen)
     if seen:
@@ -168,6 +172,33 @@ def _solved(first: Sequence[Judged], k: int) -> dict[str, float]:
         "pass@1": sum(pass_at_k(samples, correct, 1) for samples, correct in counts) / len(counts),
         f"pass@{k}": sum(pass_at_k(samples, correct, k) for samples, correct in counts) / len(counts),
     }
+
+
+def _watch_critic(
+    critiques: Sequence[Critique],
+    selections: Sequence[Selection],
+    bounds: MonitorSettings,
+    values: dict[str, float],
+    alarms: list[str],
+) -> None:
+    """How far the critic goes with the verifier: by its marks where it gave some (`rubric`), else by its verdicts."""
+    marks = [
+        (one.scores["rubric"], one.scores["correct"] > 0)
+        for one in selections
+        if one.scores.get("rubric") and "correct" in one.scores
+    ]
+    hang = correlation([mark for mark, _ in marks], [float(right) for _, right in marks])
+    if hang is not None:
+        values["critic_correlation"] = hang
+    said = [(mark >= SURE, right) for mark, right in marks]
+    said = said or [(one.verdict == "accept", one.correct) for one in critiques]
+    agreed = sum(accepts == right for accepts, right in said)
+    if not marks and agreed == len(said):
+        # A critic that goes by the verifier always agrees: nothing to report.
+        return
+    values["critic_agreement"] = agreed / len(said)
+    if len(said) >= bounds.least and values["critic_agreement"] < bounds.agreement:
+        alarms.append(f"critic_agreement: the critic agrees with the verifier on {values['critic_agreement']:.0%} only")
 
 
 def _watch_replies(

@@ -203,6 +203,19 @@ def paired_bootstrap(
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for several tests at once by Holm (1979), Scand. J. Stat. 6:65, in the order given.
+
+    Whoever rejects those below α errs in any of them with a chance of at most α, however the tests hang together.
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
 def pass_at_k(samples: int, correct: int, k: int) -> float:
     """Unbiased pass@k: Chen et al. (2021), arXiv 2107.03374, eq. 1.
 
@@ -248,3 +261,17 @@ def _studentised(values: Any, generator: Any, size: int) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         without_spread = np.where(abs(shift) < 1e-15, 0.0, np.copysign(np.inf, shift))
         return np.where(error > 1e-15, shift / error, without_spread)
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Pearson's correlation of paired numbers; `None` where one of them does not vary.
+
+    With truth values (0 or 1) on one side it is the point-biserial correlation.
+    """
+    if len(one) < 2:
+        return None
+    middle, centre = sum(one) / len(one), sum(other) / len(other)
+    spread = math.sqrt(sum((x - middle) ** 2 for x in one) * sum((y - centre) ** 2 for y in other))
+    if not spread:
+        return None
+    return sum((x - middle) * (y - centre) for x, y in zip(one, other, strict=True)) / spread

@@ -31,11 +31,19 @@ class Series:
     Exclusion runs over all families and levels, for levels nest and families may share questions.
     """
 
-    def __init__(self, examiner: Drawer, settings: EvaluationSettings, seed: int, suite: Suite) -> None:
+    def __init__(
+        self,
+        examiner: Drawer,
+        settings: EvaluationSettings,
+        seed: int,
+        suite: Suite,
+        families: Container[str] | None = None,
+    ) -> None:
         self.suite = suite
         self.groups: list[tuple[Task, ...]] = []
         self._examiner = examiner
-        self._cells = {cell: items for cell, items in settings.cells(suite).items() if items}
+        cells = settings.cells(suite).items()
+        self._cells = {cell: items for cell, items in cells if items and (families is None or cell[0] in families)}
         self._seed = seed
         self._taken: set[str] = set()
 
@@ -158,6 +166,31 @@ class Suites:
                     task.family,
                     task.level,
                 )
+
+
+async def items_of(
+    examiner: Drawer, settings: EvaluationSettings, seed: int, rounds: int, openings: int, families: Container[str]
+) -> list[Task]:
+    """The items that some of the families have in all suites of a run.
+
+    Args:
+        examiner: Draws the tasks of these families.
+        settings: Families, levels and numbers of items.
+        seed: The run's seed.
+        rounds: Rounds the run may have.
+        openings: Openings of the final suite.
+        families: Names; the items of all others are left out.
+
+    Raises:
+        SuiteError: A level cannot hold the items asked of it.
+    """
+    groups: dict[Suite, int] = {"steer": 1, "retention": 1, "final": openings, "gate": rounds}
+    found: list[Task] = []
+    for suite, number in groups.items():
+        series = Series(examiner, settings, seed, suite, families)
+        await series.extend(number)
+        found += [task for group in series.groups for task in group]
+    return found
 
 
 def check_sizes(settings: EvaluationSettings, rounds: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quintet.graph.adapters import standing
 from quintet.graph.budget import Budget
+from quintet.graph.curating import kept
 from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.lifecycle import Context, blank, opening
@@ -114,6 +115,8 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
         async with sitting(loop, rounds) as context, connected as connection:
             saver = AsyncSqliteSaver(connection)
             yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
+            for line in kept(context.table.examiner.families.values()):
+                yield {"event": "said", "text": line}
             for family in unasked(loop):
                 hint = "name it under proposer.families or evaluation.families"
                 yield {"event": "said", "text": f"the family {family} joined, and is asked nowhere: {hint}"}

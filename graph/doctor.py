@@ -27,7 +27,17 @@ class Finding(BaseModel):
 
 def examine() -> list[Finding]:
     """Everything that the loop stands on, in the order in which it needs it."""
-    checks: list[Callable[[], Finding]] = [_python, _libraries, _model, _embedder, _verifier, _gpu, _vllm, _disk]
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _libraries,
+        _model,
+        _embedder,
+        _verifier,
+        _sandbox,
+        _gpu,
+        _vllm,
+        _disk,
+    ]
     return [_safely(check) for check in checks]
 
 
@@ -100,6 +110,16 @@ def _verifier() -> Finding:
 
     ok = asyncio.run(judged())
     return Finding(what="verifier", ok=ok, found=f"{len(families)} task families; judged in a process of its own")
+
+
+def _sandbox() -> Finding:
+    from quintet.tasks import sandbox
+    from quintet.tasks.sandbox.confine import landlock
+
+    # The loop does without; code that a model wrote is then not run.
+    why, _, mend = sandbox.unavailable().partition(": ")
+    found = why or f"Landlock {landlock()} and seccomp; what a model writes runs without files, network or processes"
+    return Finding(what="sandbox", ok=not why, needed=False, found=found, mend=mend)
 
 
 def _gpu() -> Finding:

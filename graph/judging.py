@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from quintet.agents.errors import NoAnswerError
-from quintet.agents.roles import answered, is_served, to_langchain
+from quintet.agents.playing import Player, Trajectory, environment
+from quintet.agents.roles import Answered, answered, is_served, to_langchain
 from quintet.agents.solver import Solver
 from quintet.agents.strategies import Desk, Strategy
-from quintet.agents.table import Question, Table
+from quintet.agents.table import Table
 from quintet.evaluation.curriculum import advance, pass_rates, stalled
 from quintet.evaluation.evaluate import evaluate, family_shares
 from quintet.evaluation.gate import abstain, decide, verify_final
 from quintet.evaluation.monitors import monitors
 from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.suites import Suites
+from quintet.graph.answering import Used, by_strategy, desk
 from quintet.records import (
     BASE,
     GREEDY,
@@ -26,20 +28,26 @@ from quintet.records import (
     Curriculum,
     Decision,
     Evaluation,
+    Message,
     Monitors,
     Opening,
     Reply,
     Row,
     Selection,
+    Split,
     Suite,
     Task,
 )
+from quintet.tasks.environment import EnvironmentFamily
 
 FOUR = ("gate_incumbent", "gate_candidate", "retention_incumbent", "retention_candidate")
 """The evaluations that a decision rests on."""
 
 ROLE = "evaluation"
 """Who asks, in the calls of an evaluation."""
+
+Asking = Callable[[Task, Sequence[Message]], Awaitable[Answered]]
+"""Puts messages about a task to the model, greedily, in a call that is recorded."""
 
 
 class Judging:
@@ -48,6 +56,7 @@ class Judging:
     def __init__(self, table: Table, suites: Suites, settings: EvaluationSettings) -> None:
         self.table, self.suites, self.settings = table, suites, settings
         self._solver = Solver().sit(table)
+        self._used: dict[str, Used] = {}
 
     async def answer(self, tasks: Sequence[Task], adapter: str, round: int) -> list[str]:
         """The model's greedy answers, one a task."""
@@ -61,13 +70,17 @@ class Judging:
             "adapter": adapter,
         }
 
-        async def one(task: Task) -> str:
-            messages = [to_langchain(message) for message in self._solver.prompt(task)]
+        async def ask(task: Task, prompt: Sequence[Message]) -> Answered:
             metadata = {"role": ROLE, "round": round, "task": task.id, "turn": 0}
-            result = await model.agenerate(
-                [messages], callbacks=[self.table.recorder], metadata=metadata, **(options if served else {})
-            )
-            return answered(result, "").completions[0].text
+            messages = [to_langchain(message) for message in prompt]
+            put = options if served else {}
+            result = await model.agenerate([messages], callbacks=[self.table.recorder], metadata=metadata, **put)
+            return answered(result, "")
+
+        async def one(task: Task) -> str:
+            if (family := environment(self.table, task)) is not None:
+                return await self._play(task, family, round, ask)
+            return (await ask(task, self._solver.prompt(task))).completions[0].text
 
         async def seated(task: Task) -> str:
             async with self.table.seated():
@@ -75,44 +88,80 @@ class Judging:
 
         return list(await asyncio.gather(*(seated(task) for task in tasks)))
 
+    async def _play(self, task: Task, family: EnvironmentFamily, round: int, ask: Asking) -> str:
+        """The actions of a greedy episode in a task's environment; none where the model gave no answer."""
+        opening = self._solver.opening()
+        player = Player(self.table, family, task, round, ROLE, self._solver.say)
+
+        async def act(one: Trajectory) -> Answered:
+            words = Message(role="user", content=self._solver.say(one.words))
+            return await ask(task, [*opening, *one.history, words])
+
+        try:
+            played = await player.play(1, act)
+        except NoAnswerError:
+            return ""
+        self.table.ledger.add(*(recall for one in played for recall in one.recalls))
+        return played[0].text
+
     async def on(
-        self, suite: Suite, adapter: str, tasks: Sequence[Task], round: int, strategy: Strategy | None = None
+        self,
+        suite: Split,
+        adapter: str,
+        tasks: Sequence[Task],
+        round: int,
+        strategy: Strategy | None = None,
+        budget: int | None = None,
     ) -> Evaluation:
-        """Evaluate an adapter on items, greedily or by a strategy, unless the ledger holds that evaluation already."""
-        ledger, name = self.table.ledger, strategy.name if strategy else GREEDY
+        """Evaluate an adapter on items, greedily or by a strategy, unless the ledger holds that evaluation already.
+
+        Args:
+            suite: The suite's name.
+            adapter: An adapter's id, or `BASE`.
+            tasks: The items, in order.
+            round: The round it belongs to; 0 beside the run.
+            strategy: How the answers are got; the run's own greedy way if `None`.
+            budget: Tokens that a strategy may generate for each item.
+
+        Raises:
+            AgentError: A strategy is put to an environment.
+        """
+        ledger, name = self.table.ledger, strategy.recorded if strategy else GREEDY
         ids = tuple(task.id for task in tasks)
+        families = [environment(self.table, task) for task in tasks]
+        # A search finds other memories in another round: what was answered then does not compare with what is now.
+        lasting = not any(family and family.searches for family in families)
         for known in ledger.find(Evaluation, adapter=adapter):
             # One that a user asked for beside the run (round 0) is no part of the run.
-            same = (known.suite, known.tasks, known.strategy) == (suite, ids, name)
+            same = (known.suite, known.tasks, known.strategy, known.tokens) == (suite, ids, name, None)
+            same = same and (lasting or known.round == round)
             # How many samples a strategy took is not on record; its calls are, and answer it again.
             if same and strategy is None and (known.round > 0 or round == 0):
                 return known
         ledger.add(*tasks)
+        desks: list[Desk] = []
 
         async def answer(tasks: Sequence[Task], adapter: str) -> list[str]:
             if strategy is None:
                 return await self.answer(tasks, adapter, round)
-            return await self._by_strategy(strategy, tasks, adapter, round)
+            desks.extend(desk(self.table, strategy, task, adapter, round, budget) for task in tasks)
+            return await by_strategy(self.table, strategy, desks)
 
         evaluation = await evaluate(suite, adapter, tasks, round, answer, self.table.examiner.judge, name)
+        if strategy is not None:
+            used = Used(sum(desk.spent for desk in desks), sum(desk.prompted for desk in desks))
+            evaluation = evaluation.with_(tokens=used.generated)
+            self._used[evaluation.id] = used
         ledger.add(evaluation)
         return evaluation
 
-    async def _by_strategy(self, strategy: Strategy, tasks: Sequence[Task], adapter: str, round: int) -> list[str]:
-        """A strategy's answers, one a task; an empty one where the model gave none."""
-        families = self.table.examiner.families
-        questions = [Question(task.question, round, adapter, task.id) for task in tasks]
-        desks = [Desk(self.table, one, families[task.family]) for one, task in zip(questions, tasks, strict=True)]
-        await strategy.prepare(desks)
-
-        async def one(desk: Desk) -> str:
-            async with self.table.seated():
-                try:
-                    return (await strategy.solve(desk)).text
-                except NoAnswerError:
-                    return ""
-
-        return list(await asyncio.gather(*(one(desk) for desk in desks)))
+    def used(self, evaluation: Evaluation) -> Used:
+        """What an evaluation took; of one that was not made by a strategy, as its calls say."""
+        if evaluation.id in self._used:
+            return self._used[evaluation.id]
+        calls = {call.task: call for call in self.table.ledger.find(Call, role=ROLE, adapter=evaluation.adapter)}
+        found = [calls[task] for task in evaluation.tasks if task in calls]
+        return Used(sum(call.completion_tokens for call in found), sum(call.prompt_tokens for call in found))
 
     async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:
         """Candidate and incumbent on gate and retention, the candidate on the steer suite too.
@@ -128,6 +177,9 @@ class Judging:
             ("retention_candidate", "retention", candidate, suites.retention),
             ("steer", "steer", candidate, suites.steer),
         ]
+        if self.table.settings.proposer.allocate or self.table.settings.curator.allocate:
+            # What the candidate's change is measured from; on record already wherever that was a candidate once.
+            wanted.insert(-1, ("steer_incumbent", "steer", incumbent, suites.steer))
         return {
             name: (await self.on(suite, adapter, tasks, round)).id for name, suite, adapter, tasks in wanted if tasks
         }

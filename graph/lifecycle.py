@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from quintet.agents.hearing import hear
 from quintet.agents.players import beside
+from quintet.agents.proposer import Proposer
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
 from quintet.agents.trainer import Trainer
@@ -212,6 +213,10 @@ async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
     ledger, number = context.table.ledger, state["round"]
     here = scene(state, context, "curator")
+    proposer = context.role("proposer")
+    if isinstance(proposer, Proposer):
+        # Known now that the attempts are judged, and a last round has no next one to write them.
+        ledger.add(*proposer.rewards(here))
     said = await hear(context.role("curator"), here)
     rows = [record for record in said if isinstance(record, Row)]
     lessons = ledger.find(Lesson, round=number)

@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quintet.agents.metrics import load_metric
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
+from quintet.agents.sources import load_sources
 from quintet.agents.table import Table
+from quintet.evaluation.bandits import load_bandit
 from quintet.graph.adapters import standing
 from quintet.graph.budget import Budget
+from quintet.graph.curating import Place, curated, records_of, wanted
 from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.judging import Judging
@@ -27,7 +31,7 @@ from quintet.plugins import plugin
 from quintet.records import BASE, Adapter
 from quintet.training.errors import RegistryError
 from quintet.training.objective import GROUP as OBJECTIVES
-from quintet.training.registry import Registry
+from quintet.training.registry import Registry, read_adapter
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -113,12 +117,35 @@ class Serving:
             ModelError: The adapter is damaged.
         """
         await self._register(adapter.id, adapter.weights)
-        proof = await self._computed(self.engine.prove, adapter.id)
+        await self._prove(adapter.id)
+
+    @asynccontextmanager
+    async def lend(self, adapter: str, folder: Path) -> AsyncIterator[None]:
+        """Serve an adapter that is in no registry, and forget it when the context ends.
+
+        Args:
+            adapter: A name that no adapter has.
+            folder: Where it lies.
+
+        Raises:
+            LoopError: What is served is something else.
+            ModelError: The adapter is damaged.
+            RegistryError: A file of it is missing.
+        """
+        await self._computed(self.engine.register, adapter, folder, read_adapter(folder).weights)
+        try:
+            await self._prove(adapter)
+            yield
+        finally:
+            await self._computed(self.engine.forget, adapter)
+
+    async def _prove(self, adapter: str) -> None:
+        proof = await self._computed(self.engine.prove, adapter)
         apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
         if not proof.ok:
-            raise LoopError(f"what is served is not {adapter.id}: {apart}", fault=True)
+            raise LoopError(f"what is served is not {adapter}: {apart}", fault=True)
         doubt = "" if proof.decided else " (too close to tell)"
-        self._emit({"event": "said", "text": f"{adapter.id} is served: {apart}{doubt}"})
+        self._emit({"event": "said", "text": f"{adapter} is served: {apart}{doubt}"})
 
     async def _register(self, adapter: str, weights: str) -> None:
         await self._computed(self.engine.register, adapter, self.registry.path(adapter), weights)
@@ -157,19 +184,20 @@ async def opened(
         TaskError: A family is unknown.
         SuiteError: A suite does not fit.
         LoopError: A role names an adapter that is not there.
-        PluginError: There is no such metric or objective.
+        PluginError: There is no such metric, objective or bandit.
+        LoopError: Old rows are to be scored anew, and no metric can.
         AgentError: A role's words cannot be read.
     """
     from quintet.evaluation.suites import Suites
 
     rounds = rounds or settings.rounds
     check(settings)
-    async with examined(settings, families) as examiner:
+    async with examined(settings, families, Place(workspace.path, rounds, openings, ledger)) as examiner:
         # First, since it says within a second what does not fit.
         suites = await Suites.build(examiner, settings.evaluation, settings.seed, rounds, openings)
         async with laid(settings, ledger, workspace, examiner, models, budget) as (table, emit):
             # On record before the first round, so that the curator can tell how far from them a task is.
-            ledger.add(*suites.tasks)
+            ledger.add(*suites.tasks, *records_of(examiner.families.values()))
             await table.memory.sync()
             seated = [role.sit(table) for role in roles]
             for role in seated:
@@ -190,16 +218,28 @@ def check(settings: Settings) -> None:
     """See that what the settings name is there, before a model is loaded and hours are spent.
 
     Raises:
-        PluginError: There is no such metric or objective.
+        PluginError: There is no such metric, objective or bandit.
     """
     plugin(OBJECTIVES, settings.training.objective, "objective")
-    for name in settings.curator.metrics:
-        load_metric(name)
+    metrics = [load_metric(name) for name in settings.curator.metrics]
+    if settings.curator.rescore and not any(metric.rescores for metric in metrics):
+        named = ", ".join(metric.name for metric in metrics)
+        raise LoopError(f"curator.rescore: none of {named} can score old rows anew; add perplexity or ifd to metrics")
+    load_sources(settings.proposer)
+    for name in filter(None, (settings.proposer.allocate, settings.curator.allocate)):
+        load_bandit(name)
 
 
 @asynccontextmanager
-async def examined(settings: Settings, families: Sequence[TaskFamily] = ()) -> AsyncIterator[Examiner]:
+async def examined(
+    settings: Settings, families: Sequence[TaskFamily] = (), place: Place | None = None
+) -> AsyncIterator[Examiner]:
     """The examiner of the families that a run's settings name.
+
+    Args:
+        settings: Of the run.
+        families: Task families that join the built-in ones.
+        place: Where filtered data sets are kept; if `None`, they are filtered by what stands in them alone.
 
     Raises:
         TaskError: A family is unknown.
@@ -207,14 +247,14 @@ async def examined(settings: Settings, families: Sequence[TaskFamily] = ()) -> A
     from quintet.tasks.examiner import Examiner
     from quintet.tasks.families import load_families, pick
 
-    wanted = [
-        *settings.proposer.families,
-        *settings.evaluation.families,
-        *(settings.evaluation.retention_families or ()),
-    ]
     # A data set is read whole, to refuse what is wrong with it before anything else is done.
-    known = await asyncio.to_thread(load_families, [*families, *joining(settings).tasks], settings.tasks.datasets)
-    with Examiner(pick(known, wanted), settings.tasks) as examiner:
+    names = wanted(settings)
+    later = {name for name, one in settings.tasks.datasets.items() if one.filters.active and place is not None}
+    datasets = {name: one for name, one in settings.tasks.datasets.items() if name not in later}
+    known = await asyncio.to_thread(load_families, [*families, *joining(settings).tasks], datasets)
+    if place is not None and later:
+        known |= await curated(settings, known, names, place)
+    with Examiner(pick(known, names), settings.tasks) as examiner:
         yield examiner
 
 
@@ -259,6 +299,8 @@ async def laid(
         files = await loop.run_in_executor(thread, locate, *named)
         engine = await loop.run_in_executor(thread, Engine, files, settings.model)
         serving = Serving(engine, Registry(workspace.adapters), thread, emit)
+        # Whoever has laid a table has the workspace to himself: what lies there is of a process that was killed.
+        serving.registry.sweep()
         await serving.know(ledger, settings)
         waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), budget, thread)
         index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
@@ -277,6 +319,7 @@ async def laid(
                     models={"": LocalChat(waves=waves, model=files.name), **chats},
                     recorder=Recorder(ledger),
                     serve=serving.serve,
+                    lend=serving.lend,
                     progress=emit,
                     seconds_left=budget.seconds_left if budget else lambda: None,
                     check=budget.check if budget else lambda: None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -42,7 +43,13 @@ def render(report: Report, width: int) -> Group:
     """The table of rounds, what the roles did, and the verdict."""
     axis = max(20, min(PLOT, width - BESIDE))
     parts: list[Table | Text] = [_rounds(report, width), _scores(report, width), *_plot(report, axis), _roles(report)]
+    parts += _sources(report)
     parts += [Text(f"round {r.round}: joined roles said: {_said(r.counts)}") for r in report.rounds if _said(r.counts)]
+    parts += [
+        Text(f"round {r.round}: shares of {of}: {_shares(found)}")
+        for r in report.rounds
+        for of, found in r.shares.items()
+    ]
     parts += [Text(f"round {r.round}: {r.reason}") for r in report.rounds if r.reason]
     parts += [Text(f"round {r.round}: alarm: {alarm}", style="yellow") for r in report.rounds for alarm in r.alarms]
     if report.final:
@@ -158,6 +165,37 @@ def _roles(report: Report) -> Table:
             Text(reasons),
         )
     return table
+
+
+def _sources(report: Report) -> list[Table | Text]:
+    """Where tasks came from, if not only from where they come by default."""
+    rounds = [(r.round, r.counts.sources) for r in report.rounds]
+    if not {source for _, sources in rounds for source in sources} - {"drawn", "invented"}:
+        return []
+    table = Table(title="where tasks came from", title_justify="left", box=None, pad_edge=False)
+    for name in ("round", "source", "proposed", "accepted", "right", "rows", "reward", "refused by reason"):
+        table.add_column(name, justify="left" if name in ("source", "refused by reason") else "right")
+    for number, sources in rounds:
+        for source, counts in sources.items():
+            table.add_row(
+                str(number),
+                source,
+                str(counts.proposed),
+                str(counts.accepted),
+                "" if counts.pass_rate is None else f"{100 * counts.pass_rate:.0f} %",
+                str(counts.rows),
+                "" if counts.reward is None else f"{counts.reward:.2f}",
+                Text(", ".join(f"{reason} {count}" for reason, count in counts.refused.items())),
+            )
+    agreed = sum(counts.agreed for _, sources in rounds for counts in sources.values())
+    note = f"{agreed} accepted tasks have no other truth than the model's agreement with itself"
+    return [table, *([Text(note, style="yellow")] if agreed else [])]
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    """Shares by arm, the largest first."""
+    largest = sorted(shares.items(), key=lambda one: -one[1])
+    return ", ".join(f"{arm} {100 * share:.0f} %" for arm, share in largest)
 
 
 def _said(counts: Counts) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from quintet.evaluation.bandits import RULE, Arm
 from quintet.evaluation.statistics import wilson
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunInfo, RunLedger
 from quintet.memory.reading.counting import RoundCounts, count_rounds
+from quintet.memory.reading.sourcing import SourceCounts
 from quintet.memory.workspace import Workspace
-from quintet.records import Curriculum, Decision, Evaluation, Monitors, Verification
+from quintet.records import Allocation, Curriculum, Decision, Evaluation, Monitors, Verification
 
 
 class View(BaseModel):
@@ -52,6 +54,8 @@ class Counts(View):
     """Invented by the model and accepted."""
     proposals_refused: dict[str, int]
     """Refused inventions by reason."""
+    sources: dict[str, SourceCounts]
+    """What became of the proposals of each source."""
     attempts_refused: dict[str, int]
     """Attempts not learnt from, by reason."""
     revised: int
@@ -83,6 +87,8 @@ class RoundReport(View):
     reason: str
     levels: dict[str, int]
     """Training level by family."""
+    shares: dict[str, dict[str, float]]
+    """Share of the round by arm, of each thing that was shared out: `tasks`, `rows`; empty where nothing was."""
     steer: Score | None
     gate: Gate | None
     retention: Score | None
@@ -195,6 +201,7 @@ def _round(ledger: RunLedger, number: int, counts: RoundCounts, stages: dict[str
         decision="none" if decision is None or decision.candidate is None else _word(decision),
         reason=decision.reason if decision else "",
         levels=before or counts.levels,
+        shares={_shared(one): one.shares for one in ledger.find(Allocation, round=number)},
         steer=_score(steer[-1]) if steer else None,
         gate=Gate(**_score(gates[1]).model_dump(), incumbent=_score(gates[0]), candidate=_score(gates[1]))
         if gates
@@ -209,6 +216,7 @@ def _round(ledger: RunLedger, number: int, counts: RoundCounts, stages: dict[str
             proposals_drawn=counts.drawn,
             proposals_invented=counts.invented,
             proposals_refused=counts.refused,
+            sources=counts.sources,
             attempts_refused=counts.left_out,
             revised=counts.revised,
             rescued=counts.rescued,
@@ -223,6 +231,11 @@ def _round(ledger: RunLedger, number: int, counts: RoundCounts, stages: dict[str
         stages=stages,
         tokens=tokens,
     )
+
+
+def _shared(allocation: Allocation) -> str:
+    """What an allocation shares out."""
+    return "rows" if all(Arm.parse(arm).source == RULE for arm in allocation.shares) else "tasks"
 
 
 def _word(decision: Decision) -> str:

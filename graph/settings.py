@@ -19,6 +19,7 @@ from quintet.graph.errors import SettingsError
 from quintet.memory.settings import MemorySettings
 from quintet.models.providers import ChatSettings
 from quintet.models.settings import ModelSettings
+from quintet.plugins import dotted
 from quintet.tasks.settings import TaskSettings
 from quintet.training.settings import TrainingSettings
 
@@ -37,8 +38,9 @@ class Settings(AgentSettings):
     rounds: int = Field(3, gt=0)
     """Rounds of the lifecycle."""
     join: tuple[str, ...] = ()
-    """Roles and task families that join, as `FILE.py:CLASS`; relative paths start where the command is
-    run, and are kept as absolute ones."""
+    """Roles and task families that join, as `FILE.py:CLASS`, or as `PACKAGE.MODULE:CLASS` of what is installed, such as
+    `quintet.agents.reflector:Reflector`; relative paths start where the command is run, and are kept as absolute
+    ones."""
     approve: bool = False
     """Whether to stop and ask before each training."""
     budget: BudgetSettings = BudgetSettings()
@@ -61,12 +63,27 @@ class Settings(AgentSettings):
     def _from_anywhere(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         # A run is resumed from whatever folder; a file of that name may be another one there.
         found = [(file, name) for file, _, name in (one.rpartition(":") for one in given)]
-        return tuple(f"{Path(file).absolute()}:{name}" if file else name for file, name in found)
+        return tuple(
+            f"{file if dotted(file) else Path(file).absolute()}:{name}" if file else name for file, name in found
+        )
 
     @model_validator(mode="after")
     def _something_is_practised(self) -> Self:
         if not self.proposer.families:
             raise ValueError("proposer.families is empty: name what is to be practised; quintet tasks lists it")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_shared_out_is_measured(self) -> Self:
+        learning = [f"{role}.allocate" for role in ("proposer", "curator") if getattr(self, role).allocate]
+        if learning:
+            if not self.evaluation.steer_items:
+                raise ValueError(f"{learning[0]} learns from the steer suite, and evaluation.steer_items is 0")
+            if missing := [name for name in self.proposer.families if name not in self.evaluation.families]:
+                raise ValueError(
+                    f"{learning[0]} learns from the steer suite, which has no items of {missing[0]}: "
+                    "name it in evaluation.families too"
+                )
         return self
 
     @model_validator(mode="after")

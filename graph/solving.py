@@ -13,15 +13,17 @@ from pydantic import BaseModel
 
 from quintet.agents.errors import NoAnswerError
 from quintet.agents.roles import answered, to_langchain
-from quintet.agents.strategies import Desk, Solution, strategies
+from quintet.agents.strategies import Desk, Solution, Strategy, strategies
 from quintet.agents.table import Question, Table
 from quintet.graph.adapters import known, standing
+from quintet.graph.curating import Place
 from quintet.graph.errors import LoopError
 from quintet.graph.opening import Emitter, examined, laid
 from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.records import BASE, GREEDY, Adapter, Message
+from quintet.tasks.environment import EnvironmentFamily
 from quintet.tasks.families import pick
 from quintet.tasks.family import AnyQuestion, TaskFamily
 
@@ -75,7 +77,7 @@ async def beside(
             stack.enter_context(place.claim(ledger.run))
         # What is not there is said before a model is loaded.
         wanted = [known(ledger, adapter) for adapter in adapters] or [standing(ledger).incumbent]
-        async with examined(settings) as examiner:
+        async with examined(settings, place=Place(place.path, settings.rounds, ledger=ledger)) as examiner:
             pick(examiner.families, [family] if family else [])
             async with laid(settings, ledger, place, examiner) as (table, emit):
                 await _served(table, ledger, wanted)
@@ -95,31 +97,65 @@ class Solved(BaseModel):
     adapter: str
     strategy: str
     solution: Solution
+    tokens: int = 0
+    """Tokens generated for it."""
+    prompt_tokens: int = 0
 
 
-async def solve(side: Side, question: str, strategy: str, samples: int, family: str = "") -> list[Solved]:
+def way(strategy: str, samples: int = 8) -> Strategy:
+    """The strategy of this name, for a question that nobody knows the answer to.
+
+    Raises:
+        PluginError: There is no such strategy.
+        LoopError: It is an upper bound, which needs the truth.
+    """
+    [found] = strategies([strategy or GREEDY], samples)
+    if found.upper_bound:
+        raise LoopError(
+            f"{found.name} is an upper bound: it chooses by the truth, which nobody knows of a question of yours; it "
+            "answers quintet eval only"
+        )
+    return found
+
+
+async def solve(
+    side: Side, question: str, strategy: str, samples: int, family: str = "", tokens: int | None = None
+) -> list[Solved]:
     """Put a question to each of the adapters, through a strategy.
 
     Args:
         side: The model at hand.
         question: In words.
         strategy: A strategy's name.
-        samples: Replies of a strategy that asks for several.
+        samples: Replies of a strategy that asks for several, where no tokens are given.
         family: Task family that says how it is put and its answers are read; by default a guess from the question.
+        tokens: Tokens that the strategy may generate.
 
     Raises:
         PluginError: There is no such strategy.
         TaskError: The run knows no such family.
+        LoopError: The strategy needs the truth.
         NoAnswerError: The model gave no answer.
     """
-    [way] = strategies([strategy or GREEDY], samples)
+    chosen = way(strategy, samples)
     reading: TaskFamily = pick(side.table.examiner.families, [family])[0] if family else AnyQuestion(question)
+    if isinstance(reading, EnvironmentFamily):
+        raise LoopError(f"{family} is acted out, so a question of your own cannot be put to it: leave --family out")
     found = []
     for adapter in side.adapters:
-        desk = Desk(side.table, Question(question, 0, adapter), reading)
-        await way.prepare([desk])
-        solution = await way.solve(desk)
-        found.append(Solved(question=question, adapter=adapter, strategy=way.name, solution=solution))
+        desk = Desk(side.table, Question(question, 0, adapter), reading, tokens)
+        await chosen.prepare([desk])
+        solution = await chosen.solve(desk)
+        found.append(
+            Solved(
+                question=question,
+                adapter=adapter,
+                strategy=chosen.name,
+                solution=solution,
+                tokens=desk.spent,
+                prompt_tokens=desk.prompted,
+            )
+        )
     return found
 
 

@@ -19,9 +19,9 @@ from quintet.memory.entries import AFTER_ALL, BEFORE_ALL, HELD, RECALLED, Entry,
 from quintet.memory.errors import IndexDamaged, LedgerError
 from quintet.memory.reading.recalled import times
 from quintet.memory.settings import MemorySettings
-from quintet.memory.views import Asked, Found, MemoryStats, Rebuilt, Searched, Turned
+from quintet.memory.views import Asked, Found, MemoryStats, Rebuilt, Searched, Turned, said
 from quintet.memory.workspace import Workspace
-from quintet.records import BASE, Lesson, Proposal, Recall, Record, Row, Task
+from quintet.records import BASE, Lesson, Proposal, Recall, Record, Row, Skill, Task
 
 if TYPE_CHECKING:
     from quintet.memory.embedder import Embeds
@@ -285,7 +285,7 @@ def _searched(
 
 def _found(ledger: RunLedger, record: Record, distance: float, retired: bool) -> Found:
     task = record if isinstance(record, Task) else ledger.get(getattr(record, "task", ""))
-    if not isinstance(record, Task | Lesson | Row) or not isinstance(task, Task):
+    if not isinstance(record, Task | Lesson | Row | Skill) or not isinstance(task, Task):
         raise LedgerError(f"{record.id} is no memory")
     adapter = ""
     if isinstance(record, Task):
@@ -293,7 +293,7 @@ def _found(ledger: RunLedger, record: Record, distance: float, retired: bool) ->
         round, text = (rounds or [BEFORE_ALL])[0], record.question
     else:
         adapter = ledger.attempt_adapters([record.attempt]).get(record.attempt, "")
-        round, text = record.round, record.text if isinstance(record, Lesson) else record.completion
+        round, text = record.round, said(record)
     return Found(
         id=record.id,
         kind=record.kind,

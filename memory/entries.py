@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from quintet.memory.errors import LedgerError
-from quintet.records import Critique, Lesson, Part, Proposal, Record, Retirement, Row, Task
+from quintet.records import Critique, Lesson, Part, Proposal, Record, Retirement, Row, Skill, Task
 
 if TYPE_CHECKING:
     from quintet.memory.ledger import RunLedger
@@ -18,7 +18,7 @@ BEFORE_ALL, AFTER_ALL = -1, 2**31 - 1
 HELD = "held"
 """The pool of evaluation items."""
 
-RECALLED = (Task, Lesson, Row)
+RECALLED = (Task, Lesson, Row, Skill)
 """What is recalled; each kind is a pool of its own."""
 
 POOLS = (*(kind.kind for kind in RECALLED), HELD)
@@ -27,7 +27,7 @@ CROWD = 32
 """Equal texts in a pool from which on it is crowded. Chroma's graph gives an entry 64 neighbours: where as many have
 the same vector, each is a neighbour of its like only, and no search gets from them to the rest (seen from 65 on)."""
 
-_TOLD = (Task, Proposal, Lesson, Row, Retirement)
+_TOLD = (Task, Proposal, Lesson, Row, Skill, Retirement)
 """The records that memory follows from."""
 
 _PAGE = 5000
@@ -93,7 +93,7 @@ class Remembered:
         self._seq = max(self._seq, newest)
 
     def _learn(self, told: Sequence[tuple[str, Record]]) -> None:
-        made = [record for _, record in told if isinstance(record, Lesson | Row)]
+        made = [record for _, record in told if isinstance(record, Lesson | Row | Skill)]
         accepted = [record for _, record in told if isinstance(record, Proposal) and record.accepted]
         tasks = {id: record for id, record in told if isinstance(record, Task)}
         elsewhere = {record.task for record in (*made, *accepted) if record.task} - tasks.keys()
@@ -114,6 +114,9 @@ class Remembered:
                 case Row():
                     adapter, task = adapters.get(record.attempt, ""), self._task(record, tasks)
                     self._enter(_entry(id, record, task, task.question, record.round, adapter))
+                case Skill():
+                    adapter, task = adapters.get(record.attempt, ""), self._task(record, tasks)
+                    self._enter(_entry(id, record, task, record.about, record.round, adapter))
 
     def _enter(self, entry: Entry) -> None:
         pool = entry.pool
@@ -127,7 +130,7 @@ class Remembered:
             self._newest[pool] = max(self._newest[pool], entry.round)
             self._fresh.append(entry)
 
-    def _task(self, record: Proposal | Lesson | Row, tasks: dict[str, Task]) -> Task:
+    def _task(self, record: Proposal | Lesson | Row | Skill, tasks: dict[str, Task]) -> Task:
         task = tasks.get(record.task or "")
         if task is None:
             line = f"{record.id} is about {record.task}, which is not in the ledger of {self.ledger.run!r}"
@@ -205,24 +208,30 @@ class Remembered:
             raise LedgerError(f"run {self.ledger.run!r} holds no record with the id {id!r}")
         if id in self.pools[HELD]:
             raise LedgerError(f"{id} is an evaluation item, which nobody recalls: there is nothing to retire")
-        raise LedgerError(f"{id} is no memory: only lessons, rows and tasks that a round accepted are")
+        raise LedgerError(f"{id} is no memory: only lessons, rows, skills and tasks that a round accepted are")
 
     def made_under(self, adapters: Collection[str]) -> list[str]:
         """Memories that rest on the word of these adapters: what a rollback of them retires.
 
-        Lessons are; rows whose answer an executor has verified are not, since a fact stays one whoever found it.
+        Lessons are; rows and skills that an executor has verified are not, since a fact stays one whoever found it.
+        Rows of tasks whose truth is the model's agreement with itself are, too.
 
         Args:
             adapters: Ids of adapters, or `base`. Their descendants are the caller's to name.
         """
-        lessons, rows = self.ledger.find(Lesson), self.ledger.find(Row)
-        by = self.ledger.attempt_adapters({lesson.attempt for lesson in lessons} | {row.attempt for row in rows})
+        lessons = self.ledger.find(Lesson)
+        facts: list[Row | Skill] = [*self.ledger.find(Row), *self.ledger.find(Skill)]
+        by = self.ledger.attempt_adapters({one.attempt for one in (*lessons, *facts)})
         taught = [lesson.id for lesson in lessons if by.get(lesson.attempt) in adapters]
-        return taught + [row.id for row in rows if by.get(row.attempt) in adapters and not self._verified(row)]
+        return taught + [one.id for one in facts if by.get(one.attempt) in adapters and not self._verified(one)]
 
-    def _verified(self, row: Row) -> bool:
-        judged = self.ledger.find(Critique, task=row.task)
-        return any(one.attempt == row.attempt and one.correct and one.error is None for one in judged)
+    def _verified(self, fact: Row | Skill) -> bool:
+        task = self.ledger.get(fact.task)
+        if isinstance(task, Task) and task.grounding == "agreement":
+            # What its answers agreed on under such an adapter is that adapter's word, whatever a verifier compares.
+            return False
+        judged = self.ledger.find(Critique, task=fact.task)
+        return any(one.attempt == fact.attempt and one.correct and one.error is None for one in judged)
 
 
 def _entry(id: str, record: Record, task: Task, text: str, round: int, adapter: str = "") -> Entry:
@@ -233,7 +242,7 @@ def _entry(id: str, record: Record, task: Task, text: str, round: int, adapter: 
         family=task.family,
         level=task.level,
         round=round,
-        task=record.task if isinstance(record, Lesson | Row) else id,
+        task=record.task if isinstance(record, Lesson | Row | Skill) else id,
         split=task.split,
         adapter=adapter,
     )

@@ -298,6 +298,14 @@ class RunLedger:
         """
         return int(self._total(sa.func.sum(events.c.tokens), Call, round, after, least_round=1))
 
+    def call_tokens(self, round: int) -> list[tuple[str, str | None, int]]:
+        """Id, task and tokens of each call of a round, in the order they were recorded; no call's body is read."""
+        e = events.c
+        chosen = sa.select(e.id, e.task, e.tokens).where(e.run == self.run, e.kind == Call.kind, e.round == round)
+        with self.ledger.reading() as connection:
+            rows = connection.execute(chosen.order_by(e.seq)).all()
+        return [(row.id, row.task, int(row.tokens or 0)) for row in rows]
+
     def stage_seconds(self) -> dict[int, dict[str, float]]:
         """Seconds by round and stage."""
         found: dict[int, dict[str, float]] = {}

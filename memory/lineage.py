@@ -146,7 +146,9 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
         case Task():
             return f"{record.family} level {record.level}: {record.question}"
         case Proposal():
-            return f"{record.origin} {record.family}: {'accepted' if record.accepted else 'dropped'}, {record.reason}"
+            how = f" ({record.how})" if record.how else ""
+            outcome = "accepted" if record.accepted else "dropped"
+            return f"{record.origin}{how} {record.family}: {outcome}, {record.reason}"
         case Call():
             said = record.error or (record.completions[0].text if record.completions else "")
             return f"{record.role} ×{len(record.completions)}: {said}"

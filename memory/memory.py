@@ -17,6 +17,9 @@ from quintet.memory.settings import MemorySettings
 from quintet.records import Record, Task
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quintet.memory.ledger import RunLedger
 
 T = TypeVar("T")
@@ -79,7 +82,7 @@ class Memory:
 
         Args:
             query: A text.
-            kind: `Task`, `Lesson` or `Row` (an exemplar, found by its task's question).
+            kind: `Task`, `Lesson`, `Row` (an exemplar, found by its task's question) or `Skill` (by what it does).
             before: Only what was made in rounds before this one.
             since: Only what was made in this round or later.
             family: Only memories of tasks of this family.
@@ -185,6 +188,14 @@ class Memory:
         about = Query(run=self.ledger.run, pools=pools, before=before, count=1)
         found = await self._do(lambda: self.index.query(texts, self._narrowed(about)))
         return [hits[0].distance if hits else 1.0 for hits in found]
+
+    async def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of texts as the index has them, of shape (texts, dimensions).
+
+        Raises:
+            LedgerError: The embedder cannot be loaded.
+        """
+        return await self._in_thread(lambda: self.index.embedder.embed(texts))
 
     async def sync(self) -> int:
         """Compare the index with the ledger and mend it; rebuild it if it is damaged or gone.

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from typing import Literal
 
-from quintet.records import Part
+from quintet.records import Lesson, Part, Row, Skill
 
-Kind = Literal["task", "lesson", "row"]
+Kind = Literal["task", "lesson", "row", "skill"]
 
 WIDTH = 100
 """Characters of a memory's text in a line."""
+
+
+def said(memory: Lesson | Row | Skill) -> str:
+    """A memory's own words; of a skill its code."""
+    match memory:
+        case Lesson():
+            return memory.text
+        case Row():
+            return memory.completion
+        case Skill():
+            return memory.code
 
 
 class Asked(Part):
     """What to search for."""
 
     text: str
-    kinds: tuple[Kind, ...] = ("task", "lesson", "row")
+    kinds: tuple[Kind, ...] = ("task", "lesson", "row", "skill")
     family: str | None = None
     levels: tuple[int, ...] = ()
     since: int | None = None
@@ -36,7 +47,8 @@ class Found(Part):
     id: str
     kind: Kind
     distance: float
-    """Cosine distance of the text to what the memory is found by: a lesson's text, else its task's question."""
+    """Cosine distance of the text to what the memory is found by: a lesson's text, what a skill does, else its task's
+    question."""
     family: str
     level: int
     round: int

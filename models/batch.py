@@ -11,18 +11,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers.cache_utils import Cache
 
-from quintet.models.cache import Prefill, States, Timeline
+from quintet.models.cache import States, Timeline
 from quintet.models.constraint import Constraint
 from quintet.models.errors import ModelError
-from quintet.models.masks import Mask, sight
+from quintet.models.masks import sight
+from quintet.models.prefill import Prefiller, length_of
 from quintet.models.requests import Sampling
 from quintet.models.sampling import choose
 from quintet.models.settings import ModelSettings
 
-# Shorter shared beginnings are not worth a forward pass of their own.
-_PREFIX = 8
 # Columns beyond the longest sequence; the time axis is shifted once in so many steps.
 _SLACK = 32
 
@@ -76,6 +74,7 @@ class Batch:
         self._stopped, self._progress = stopped, progress
         self._device = model.device
         self._sight = sight(model.config)
+        self._prefiller = Prefiller(model, self._sight)
         self._layers = model.config.get_text_config().num_hidden_layers
 
     def run(self, prompts: Sequence[Prompt]) -> None:
@@ -94,7 +93,7 @@ class Batch:
             for prompt in sorted(prompts, key=lambda prompt: -len(prompt.tokens))
             for first in range(0, len(prompt.samples), rows)
         ]
-        prefix = self._prefill_prefix(waiting)
+        prefix = self._prefiller.prefix([prompt.tokens for prompt in waiting])
         line = Timeline(self._layers, rows, columns, self._model.dtype, self._device)
         running: list[Sample] = []
         lengths: list[int] = []
@@ -137,7 +136,7 @@ class Batch:
     def _take(self, waiting: list[Prompt], free: int, prefix: States) -> list[Prompt]:
         """The next prompts: as many as there are rows free and as one prefill may hold."""
         group: list[Prompt] = []
-        skip = _length(prefix)
+        skip = length_of(prefix)
         while waiting:
             free -= len(waiting[0].samples)
             width = len((group or waiting)[0].tokens) - skip
@@ -146,48 +145,17 @@ class Batch:
             group.append(waiting.pop(0))
         return group
 
-    def _prefill_prefix(self, prompts: Sequence[Prompt]) -> States:
-        """Keys and values of the beginning that all prompts share, such as the system message."""
-        if len(prompts) < 2:
-            return []
-        first, last = min(prompt.tokens for prompt in prompts), max(prompt.tokens for prompt in prompts)
-        shared = min(len(prompt.tokens) for prompt in prompts) - 1
-        for place, (one, other) in enumerate(zip(first[:shared], last[:shared], strict=False)):
-            if one != other:
-                shared = place
-                break
-        if shared < _PREFIX:
-            return []
-        cache = Prefill(self._layers, [])
-        columns = torch.arange(shared, device=self._device)[None]
-        mask = self._seeing(columns[:, :, None] >= columns[:, None, :], columns, columns)
-        ids = torch.tensor([first[:shared]], device=self._device)
-        self._forward(ids, columns, mask, cache)
-        return cache.states()
-
     def _prefill(self, line: Timeline, group: Sequence[Prompt], prefix: States) -> torch.Tensor:
         """Run the prompts, admit their samples, and return logits for each sample, `(samples, vocabulary)`."""
-        skip = _length(prefix)
-        rests = [prompt.tokens[skip:] for prompt in group]
-        width = max(len(rest) for rest in rests)
-        pads = torch.tensor([width - len(rest) for rest in rests], device=self._device)
-        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=self._device)
-        places = torch.arange(width, device=self._device)
-        positions = (places[None] - pads[:, None]).clamp(min=0) + skip
-        seen = (places[None, :, None] >= places[None, None, :]) & (places[None, None, :] >= pads[:, None, None])
-        if skip:
-            seen = torch.cat((seen.new_ones(len(group), width, skip), seen), dim=2)
-        before = torch.arange(skip, device=self._device).expand(len(group), -1)
-        mask = self._seeing(seen, positions, torch.cat((before, positions), dim=1))
-        cache = Prefill(self._layers, prefix)
-        logits = self._forward(ids, positions, mask, cache)
+        skip = length_of(prefix)
+        read = self._prefiller.prompts([prompt.tokens for prompt in group], prefix)
         source = torch.tensor([row for row, prompt in enumerate(group) for _ in prompt.samples], device=self._device)
         # A sequence's last columns are: the prefix, then its own rest; what lies before stays hidden.
-        back = torch.arange(skip + width, device=self._device)
-        index = torch.where(back >= pads[:, None] + skip, back, (back - pads[:, None]).clamp(min=0))
+        back, pads = torch.arange(length_of(read.states), device=self._device), read.pads[:, None]
+        index = torch.where(back >= pads + skip, back, (back - pads).clamp(min=0))
         lengths = [len(prompt.tokens) for prompt in group for _ in prompt.samples]
-        line.admit(cache.states(), source, index[source], lengths)
-        return logits[source]
+        line.admit(read.states, source, index[source], lengths)
+        return read.logits[source]
 
     def _step(
         self, line: Timeline, running: Sequence[Sample], lengths: Sequence[int], waiting: Sequence[Prompt]
@@ -196,33 +164,9 @@ class Batch:
         ids = torch.tensor([[sample.tokens[-1]] for sample in running], device=self._device)
         places = [[length + len(sample.tokens) - 1] for length, sample in zip(lengths, running, strict=True)]
         mask = self._sight.mask(line.mask(len(waiting[0].tokens) if waiting else 0), line.narrowed)
-        logits = self._forward(ids, torch.tensor(places, device=self._device), mask, line)
+        logits = self._prefiller.forward(ids, torch.tensor(places, device=self._device), mask, line)
         line.window.now += 1
-        return logits
-
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: Mask, cache: Cache) -> torch.Tensor:
-        out = self._model(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: torch.Tensor = out.logits[:, -1]
-        return logits
-
-    def _seeing(self, seen: torch.Tensor, at: torch.Tensor, of: torch.Tensor) -> Mask:
-        """The mask of `seen`, `(rows, new, columns)`, by positions `at`, `(rows, new)`, and `of`, `(rows, columns)`."""
-        return self._sight.mask(
-            self._additive(seen[:, None]),
-            lambda window: self._additive((seen & (at[:, :, None] - of[:, None, :] < window))[:, None]),
-        )
-
-    def _additive(self, seen: torch.Tensor) -> torch.Tensor:
-        # The least finite number, not minus infinity: a padding row that sees nothing must not become NaN.
-        mask = torch.zeros(seen.shape, dtype=self._model.dtype, device=self._device)
-        return mask.masked_fill_(~seen, torch.finfo(mask.dtype).min)
+        return logits[:, -1]
 
     def _extend(self, samples: Sequence[Sample], logits: torch.Tensor) -> None:
         """Choose each sample's next token and note whether that ends it."""
@@ -246,10 +190,6 @@ class Batch:
                 sample.finish = "stop"
             elif len(sample.tokens) == sample.sampling.max_tokens:
                 sample.finish = "length"
-
-
-def _length(prefix: States) -> int:
-    return prefix[0][0].shape[2] if prefix else 0
 
 
 def _stop(samples: Sequence[Sample]) -> None:

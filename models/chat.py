@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from quintet.models.errors import ModelError
 from quintet.models.requests import Reply, Request, Sampling
 from quintet.models.waves import Waves
-from quintet.records import BASE, Completion, Message
+from quintet.records import BASE, SCORED, Completion, Message
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
@@ -28,8 +28,9 @@ class LocalChat(BaseChatModel):
     """A chat model served by Quintet's own engine, through waves.
 
     For n samples of one prompt, prefilled once, call `agenerate([messages], n=6)`; `ainvoke` returns the first. A call
-    may also give the fields below by name, and `seed`, `adapter` and `schema`. There is no `_stream`: LangGraph would
-    send generation through it and lose all samples but one.
+    may also give the fields below by name, and `seed`, `adapter` and `schema`; with `given`, a text or token ids, it
+    generates nothing and answers with their log-probabilities (`messages` may then be empty). There is no `_stream`:
+    LangGraph would send generation through it and lose all samples but one.
     """
 
     waves: Waves = Field(exclude=True, repr=False)
@@ -80,6 +81,12 @@ class LocalChat(BaseChatModel):
         return self._result(request, *self.waves.submit_sync(request), stop)
 
     def _request(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> Request:
+        if (given := kwargs.get("given")) is not None:
+            return Request(
+                messages=tuple(_message(message) for message in messages),
+                adapter=kwargs.get("adapter") or self.adapter,
+                given=given if isinstance(given, str) else tuple(given),
+            )
         schema = kwargs.get("schema")
         if schema is not None and not isinstance(schema, dict):
             schema = convert_to_json_schema(schema)
@@ -99,14 +106,18 @@ class LocalChat(BaseChatModel):
             raise ModelError(line, fault=True)
         stops = stop if stop is not None else self.stop or []
         return ChatResult(
-            generations=[_generation(completion, reply, stops) for completion in reply.completions],
+            generations=[
+                _generation(completion, reply, stops, request.given is not None) for completion in reply.completions
+            ],
             llm_output={
                 "request": key,
                 "model": self.model,
                 "adapter": request.adapter,
                 "prompt_tokens": reply.prompt_tokens,
                 "options": request.sampling.model_dump()
-                | {"n": request.n, "seed": request.seed, "schema": request.schema_},
+                | {"n": request.n, "seed": request.seed, "schema": request.schema_}
+                if request.given is None
+                else {SCORED: True},
                 "error": reply.error,
                 "from_log": from_log,
             },
@@ -151,11 +162,12 @@ def _message(message: BaseMessage) -> Message:
     return Message.model_validate({"role": role, "content": message.text})
 
 
-def _generation(completion: Completion, reply: Reply, stops: Sequence[str]) -> ChatGeneration:
+def _generation(completion: Completion, reply: Reply, stops: Sequence[str], given: bool) -> ChatGeneration:
     text = completion.text
     for end in stops:
         text = text.split(end, 1)[0]
-    made = len(completion.tokens)
+    # Tokens that were given and scored are part of the prompt: none was generated.
+    made = 0 if given else len(completion.tokens)
     usage = UsageMetadata(input_tokens=reply.prompt_tokens, output_tokens=made, total_tokens=reply.prompt_tokens + made)
     return ChatGeneration(
         message=AIMessage(content=text, usage_metadata=usage),

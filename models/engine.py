@@ -20,6 +20,7 @@ from quintet.models.masks import sight
 from quintet.models.prompts import load_tokenizer, render, stop_tokens
 from quintet.models.requests import Progress, Proof, Reply, Request
 from quintet.models.sampling import token_logprobs, uniforms
+from quintet.models.scoring import Continuation, Scorer
 from quintet.models.settings import ModelSettings
 from quintet.models.trial import FAR, try_out
 from quintet.models.weights import Weights
@@ -79,13 +80,17 @@ class Engine:
         self._read(source)
         self._adapters[adapter] = source
 
+    def forget(self, adapter: str) -> None:
+        """Know an adapter no more; its weights leave the model when others are served."""
+        self._adapters.pop(adapter, None)
+
     def key(self, request: Request) -> str:
         """SHA-256, in hex, of everything that determines the replies.
 
         Raises:
             ModelError: The adapter is not registered.
         """
-        content = request.model_dump(mode="json")
+        content = request.identity()
         weights = "" if request.adapter == BASE else self._source(request.adapter).weights
         content |= {"revision": self.files.revision, "dtype": self.settings.dtype, "weights": weights}
         # Absent where it is the model's own, which keeps the keys of earlier runs.
@@ -116,6 +121,7 @@ class Engine:
         if self.settings.threads and torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         samples: list[list[Sample]] = [[] for _ in requests]
+        given: dict[int, Continuation] = {}
         report = _Reporter(requests, progress, lambda: self._text(samples[0][0].tokens) if samples[0] else "")
         prompts: dict[str, list[tuple[str, int, Prompt]]] = {}
         lengths, errors = [0] * len(requests), [""] * len(requests)
@@ -123,10 +129,16 @@ class Engine:
             try:
                 tokens = self._render(request)
                 lengths[place] = len(tokens)
-                self._fits(len(tokens), request)
-                samples[place] = self._samples(request)
+                if request.given is not None:
+                    given[place] = Continuation(tokens, self._given(request))
+                    lengths[place] += len(given[place].given)
+                    self._fits(lengths[place], 0)
+                else:
+                    self._fits(len(tokens), request.sampling.max_tokens)
+                    samples[place] = self._samples(request)
             except ModelError as error:
                 errors[place] = str(error)
+                given.pop(place, None)
                 continue
             entry = (self.key(request), place, Prompt(tokens, samples[place]))
             prompts.setdefault(request.adapter, []).append(entry)
@@ -137,11 +149,16 @@ class Engine:
             for adapter, entries in sorted(prompts.items()):
                 if not stopped():
                     self._serve(adapter)
+                entries.sort(key=lambda entry: entry[:2])
                 batch = Batch(self.model, self.settings, self._stops, stopped, report)
-                batch.run([prompt for _, _, prompt in sorted(entries, key=lambda entry: entry[:2])])
+                batch.run([prompt for _, place, prompt in entries if place not in given])
+                scorer = Scorer(self.model, self.settings, stopped, report)
+                scorer.run([given[place] for _, place, _ in entries if place in given])
         give_back_memory()
         return [
-            self._reply(request, samples[place], lengths[place], errors[place])
+            self._scored(request, given[place], lengths[place])
+            if place in given
+            else self._reply(request, samples[place], lengths[place], errors[place])
             for place, request in enumerate(requests)
         ]
 
@@ -200,7 +217,7 @@ class Engine:
             self._weights.serve(source.weights, self._read(source))
 
     def _render(self, request: Request) -> list[int]:
-        tokens = render(self.tokenizer, request.messages)
+        tokens = render(self.tokenizer, request.messages) if request.messages else self._nothing()
         if max(tokens, default=0) >= self._config.vocab_size:
             raise ModelError(
                 f"the prompt holds token {max(tokens)}, the model's vocabulary ends at {self._config.vocab_size - 1}; "
@@ -208,13 +225,31 @@ class Engine:
             )
         return tokens
 
-    def _fits(self, length: int, request: Request) -> None:
-        needed = length + request.sampling.max_tokens
-        limit = getattr(self._config, "max_position_embeddings", None) or needed
-        if needed > limit:
+    def _nothing(self) -> list[int]:
+        """What stands before a text that answers nothing: what begins every text, and what opens a reply."""
+        asked, opened = (render(self.tokenizer, _TRIAL.messages, reply) for reply in (False, True))
+        opening = opened[len(asked) :] if opened[: len(asked)] == asked else []
+        first = self.tokenizer.bos_token_id
+        if first is not None and opening[:1] != [first] and (opened[:1] == [first] or not opening):
+            opening = [first, *opening]
+        return opening or [self.tokenizer.eos_token_id]
+
+    def _given(self, request: Request) -> list[int]:
+        """The tokens that are to be scored."""
+        if isinstance(request.given, tuple):
+            tokens = list(request.given)
+        else:
+            tokens = self.tokenizer(request.given, add_special_tokens=False)["input_ids"]
+        if odd := [token for token in tokens if not 0 <= token < self._config.vocab_size]:
             raise ModelError(
-                f"prompt of {length} tokens and {request.sampling.max_tokens} new ones exceed the model's {limit}"
+                f"token {odd[0]} is to be scored, the model's vocabulary ends at {self._config.vocab_size - 1}"
             )
+        return tokens
+
+    def _fits(self, length: int, new: int) -> None:
+        limit = getattr(self._config, "max_position_embeddings", None) or length + new
+        if length + new > limit:
+            raise ModelError(f"prompt of {length} tokens and {new} new ones exceed the model's {limit}")
 
     def _samples(self, request: Request) -> list[Sample]:
         samples = []
@@ -249,6 +284,18 @@ class Engine:
         if late:
             first = f"{late} of {request.n} samples were cut short by the time limit or by cancellation"
         return Reply(completions=completions, prompt_tokens=length, error=first)
+
+    def _scored(self, request: Request, one: Continuation, length: int) -> Reply:
+        """What was given with its log-probabilities; a score whose time ran out counts for nothing."""
+        late = len(one.logprobs) < len(one.given)
+        completion = Completion(
+            text=request.given if isinstance(request.given, str) else self._text(one.given),
+            tokens=tuple(one.given),
+            logprobs=() if late else tuple(one.logprobs),
+            finish="time" if late else "stop",
+        )
+        error = "1 of 1 scores was cut short by the time limit or by cancellation" if late else None
+        return Reply(completions=(completion,), prompt_tokens=length, error=error)
 
     def _text(self, tokens: list[int]) -> str:
         # The end of the turn need not be a special token, and no space may be tidied away: replies may be JSON.

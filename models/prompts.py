@@ -96,7 +96,8 @@ def render(tokenizer: Any, messages: Sequence[Message], reply: bool = True) -> l
     Args:
         tokenizer: What `load_tokenizer` returned.
         messages: The conversation.
-        reply: Whether the prompt ends where the model's reply begins.
+        reply: Whether the prompt ends where the model's reply begins, or, where the assistant has the last word, where
+            that is to be gone on with.
 
     Raises:
         ModelError: The template refuses the conversation.
@@ -138,7 +139,10 @@ def stop_tokens(tokenizer: Any, generation: Any) -> frozenset[int]:
 
 
 def _text(tokenizer: Any, chat: Sequence[dict[str, str]], reply: bool) -> str:
-    text: str = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply)
+    begun = reply and chat[-1]["role"] == "assistant"
+    text: str = tokenizer.apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=reply and not begun, continue_final_message=begun
+    )
     return text
 
 

@@ -21,10 +21,11 @@ class Sampling(Part):
 
 
 class Request(Part):
-    """One prompt and how many replies to sample from it."""
+    """One prompt and how many replies to sample from it, or a continuation of it that is scored."""
 
     messages: tuple[Message, ...]
-    """The conversation, at least one message."""
+    """The conversation, at least one message; none only where a continuation is scored by itself, behind what opens a
+    reply."""
     n: int = Field(default=1, ge=1)
     """Independent samples; the prompt is prefilled once for all of them."""
     sampling: Sampling = Sampling()
@@ -34,12 +35,21 @@ class Request(Part):
     """Id of a registered adapter, or the base model."""
     schema_: dict[str, Any] | None = None
     """JSON schema that the reply is constrained to."""
+    given: str | tuple[int, ...] | None = None
+    """What is said to follow: a text, or token ids. Nothing is generated then: the completion holds these tokens and
+    their log-probabilities under the raw model."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Request:
-        if not self.messages:
+        if not self.messages and self.given is None:
             raise ValueError("a request needs at least one message")
+        if self.given is not None and (self.n > 1 or self.schema_ is not None):
+            raise ValueError("a given continuation is scored as it is: n is 1, and there is no schema")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """The content that its key rests on; what is scored joined later and is absent where nothing is."""
+        return self.model_dump(mode="json", exclude=None if self.given is not None else {"given"})
 
 
 class Reply(Part):

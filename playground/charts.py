@@ -74,6 +74,7 @@ def charts_of(
     groups = (
         ("Scores", _scores(report.rounds, counted, evaluations)),
         ("Training", _training(report.rounds, counted, adapters)),
+        ("Selector", _shared(report.rounds)),
         ("Monitors", _watch(report.rounds)),
         ("Cost", _cost(report.rounds, tokens)),
     )
@@ -164,6 +165,17 @@ def _training(
             _series("last step", "--trainer", [one.get("last_loss") for one in metrics]),
         ),
     ]
+
+
+def _shared(rounds: Sequence[RoundReport]) -> list[Chart]:
+    """What was shared out, by arm."""
+    found = []
+    for of in dict.fromkeys(of for r in rounds for of in r.shares):
+        arms = sorted({arm for r in rounds for arm in r.shares.get(of, {})})
+        named = zip(arms, _palette(), strict=False)
+        series = [_series(arm, hue, [r.shares.get(of, {}).get(arm) for r in rounds]) for arm, hue in named]
+        found.append(_bars(f"Shares of the {of}", "share", *series))
+    return found
 
 
 WATCHED: tuple[tuple[str, Unit, tuple[tuple[str, str], ...]], ...] = (

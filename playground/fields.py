@@ -18,7 +18,7 @@ TEXTS = ("question", "text", "completion", "feedback", "query", "content")
 
 EFFECTS = ("effect", "effect_low", "effect_high")
 
-Form = Literal["word", "text", "ids", "messages", "numbers", "words", "pairs", "truth", "recalled", "nested"]
+Form = Literal["word", "text", "ids", "messages", "numbers", "words", "pairs", "truth", "recalled", "nested", "table"]
 
 
 class Field(Part):
@@ -31,12 +31,13 @@ class Field(Part):
     """What it means, from the record's own documentation."""
     form: Form
     value: Any
-    """By form: a word or text; ids; messages; numbers; words; pairs of label and word, or of label and JSON value."""
+    """By form: a word or text; ids; messages; numbers; words; pairs of label and word, or of label and JSON value; of a
+    table the names of its columns, and of each row its name and words."""
 
     @property
     def block(self) -> bool:
         """Whether it needs more than a line."""
-        return self.form in ("text", "messages", "truth", "recalled", "nested", "pairs")
+        return self.form in ("text", "messages", "truth", "recalled", "nested", "pairs", "table")
 
 
 def fields(record: Record, without: tuple[str, ...] = ()) -> tuple[Field, ...]:
@@ -101,6 +102,10 @@ def _shown(record: Record, name: str, value: Any) -> tuple[Form, Any]:
             return "recalled", value
         case tuple():
             return "nested", [one.model_dump(mode="json") if isinstance(one, Part) else one for one in value]
+        case dict() if all(isinstance(one, dict) for one in value.values()):
+            columns = list(dict.fromkeys(key for one in value.values() for key in one))
+            rows = [(name, [word(key, one.get(key)) for key in columns]) for name, one in value.items()]
+            return "table", ([label(key) for key in columns], rows)
         case dict():
             return "pairs", tuple((key, word(key, one)) for key, one in value.items())
         case _:

@@ -110,7 +110,8 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
         case Task():
             said = record.question
         case Proposal():
-            said = f"{record.origin}, {'accepted' if record.accepted else 'dropped'}: {record.reason}"
+            how = f" ({record.how})" if record.how else ""
+            said = f"{record.origin}{how}, {'accepted' if record.accepted else 'dropped'}: {record.reason}"
         case Call():
             said = record.error or (record.completions[0].text if record.completions else "no reply")
         case Attempt():

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse
 
 from quintet import __version__
 from quintet.playground.site import Site
-from quintet.records import BASE
+from quintet.records import BASE, TEMPORARY
 
 CAP = 1500
 """Characters of a text shown at once; the rest is a click away."""
@@ -65,7 +65,7 @@ def environment() -> Environment:
         stamp=stamp,
         url=url,
     )
-    found.globals.update(CAP=CAP, BASE=BASE)
+    found.globals.update(CAP=CAP, BASE=BASE, TEMPORARY=TEMPORARY)
     return found
 
 

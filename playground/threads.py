@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from quintet.memory.events import Event
 from quintet.memory.reading.conversation import Conversation
+from quintet.playground.trajectories import Acted, trajectory
+from quintet.playground.trajectories import answered as acted
 from quintet.records import (
     Answer,
     Attempt,
@@ -20,6 +22,8 @@ from quintet.records import (
     Reply,
     Row,
     Selection,
+    Skill,
+    Transition,
 )
 
 
@@ -73,11 +77,15 @@ class Try(Part):
     """Of its call."""
     critiques: tuple[Said, ...] = ()
     lessons: tuple[Event, ...] = ()
+    skills: tuple[Event, ...] = ()
+    """What it was kept as."""
     revises: int | None = None
     """The number of the attempt that it revises."""
     revised_by: tuple[str, ...] = ()
     """Ids of its revisions."""
     quotes: tuple[Quote, ...] = ()
+    steps: tuple[Acted, ...] = ()
+    """In an environment: what was done there."""
 
     @property
     def heard(self) -> bool:
@@ -141,6 +149,8 @@ class Answered(Part):
     place: int
     """Among the evaluation's answers."""
     asked: Asked | None
+    steps: tuple[Acted, ...] = ()
+    """In an environment: what was done there."""
 
     @property
     def answer(self) -> Answer:
@@ -169,9 +179,12 @@ def thread(found: Conversation) -> Thread:
     calls = {event.id: event for event in (*found.inventions, *found.events) if event.kind == Call.kind}
     answers = _answers(found, calls)
     taken = {event.id for answer in answers if answer.asked for event in answer.asked.calls}
+    taken |= {step.call.id for answer in answers for step in answer.steps if step.call}
     by_round: dict[int, list[Event]] = {}
     for event in found.events:
-        if event.id not in taken:
+        # What a text's score was asked for stands in a selection or a rescore.
+        scored = isinstance(event.record, Call) and event.record.scored
+        if event.id not in taken and not scored:
             by_round.setdefault(event.round or 0, []).append(event)
     return Thread(
         talks=tuple(_Reading(events, calls).talk(number) for number, events in sorted(by_round.items())),
@@ -188,13 +201,14 @@ class _Reading:
         """Ids of what has its place; a call has it with the first record that came of it."""
         self.critiques = self._of(Critique)
         self.attempts = self._of(Attempt)
+        self.transitions = self._of(Transition)
         self.numbers = {event.id: number for number, event in enumerate(self.attempts, 1)}
 
     def talk(self, round: int) -> Talk:
         """Arrange them."""
         askings = self._askings()
         proposals, choices, replies = (tuple(self._said(Proposal)), tuple(self._said(Selection)), self._said(Reply))
-        recalls, rows = self._of(Recall), self._of(Row)
+        recalls, rows = [event for event in self._of(Recall) if event.id not in self.placed], self._of(Row)
         self.placed |= {event.id for event in (*recalls, *rows)}
         others = [
             Said(event=event, asked=Asked(calls=(event,)) if event.kind == Call.kind else None)
@@ -243,36 +257,56 @@ class _Reading:
         groups: dict[tuple[int, str], list[Event]] = {}
         for event in self.attempts:
             attempt = _attempt(event)
-            call = self.calls.get(attempt.call)
+            call = self._first_call(attempt)
             told = str(_call(call).messages) if call else attempt.call
             groups.setdefault((attempt.turn, told), []).append(event)
         found = []
         for events in groups.values():
-            ids = dict.fromkeys(_attempt(event).call for event in events)
-            calls = tuple(self.calls[id] for id in ids if id in self.calls)
+            first = {call.id: call for event in events if (call := self._first_call(_attempt(event)))}
+            calls = tuple(first.values())
             self.placed |= {*(event.id for event in events), *(call.id for call in calls)}
             asked = Asked(calls=calls) if calls else None
             found.append(Asking(asked=asked, tries=tuple(self._try(event) for event in events)))
         return found
 
+    def _first_call(self, attempt: Attempt) -> Event | None:
+        """The call in which an attempt was made, or its first action chosen."""
+        first = next((event for event in self.transitions if event.id in attempt.transitions[:1]), None)
+        return self.calls.get(first.record.call if first and isinstance(first.record, Transition) else attempt.call)
+
+    def _steps(self, attempt: Attempt) -> tuple[Acted, ...]:
+        """What was done in an environment; each action, its call and what it recalled have their place there."""
+        if not attempt.transitions:
+            return ()
+        recalls = [event for event in self._of(Recall) if event.id not in self.placed]
+        steps = trajectory(attempt, {event.id: event for event in self.transitions}, self.calls, recalls)
+        for step in steps:
+            self.placed |= {one.id for one in (step.event, step.call, *step.recalls) if one}
+        return steps
+
     def _try(self, event: Event) -> Try:
         attempt, call = _attempt(event), self.calls.get(_attempt(event).call)
         completions = _call(call).completions if call else ()
         completion = completions[attempt.sample] if attempt.sample < len(completions) else None
+        steps = self._steps(attempt)
+        words = [step.words for step in steps if step.words] or ([completion] if completion else [])
         critiques = [self._with_call(one) for one in self.critiques if getattr(one.record, "attempt", "") == event.id]
         lessons = [one for one in self._of(Lesson) if getattr(one.record, "attempt", "") == event.id]
-        self.placed |= {*(said.event.id for said in critiques), *(lesson.id for lesson in lessons)}
+        skills = [one for one in self._of(Skill) if getattr(one.record, "attempt", "") == event.id]
+        self.placed |= {*(said.event.id for said in critiques), *(one.id for one in (*lessons, *skills))}
         return Try(
             event=event,
             number=self.numbers[event.id],
-            tokens=len(completion.tokens) or None if completion else None,
+            tokens=sum(len(one.tokens) for one in words) or None,
             finish=completion.finish if completion else "stop",
             seconds=call.seconds if call else None,
             critiques=tuple(critiques),
             lessons=tuple(lessons),
+            skills=tuple(skills),
             revises=self.numbers.get(attempt.revises or ""),
             revised_by=tuple(one.id for one in self.attempts if _attempt(one).revises == event.id),
             quotes=tuple(self._quotes(attempt)) if attempt.revises else (),
+            steps=steps,
         )
 
     def _quotes(self, revision: Attempt) -> Iterator[Quote]:
@@ -302,9 +336,10 @@ def _answers(found: Conversation, calls: dict[str, Event]) -> list[Answered]:
                 and [one.text for one in _call(event).completions] == [answer.text]
             )
             call = next(giving, None)
-            taken |= {call.id} if call else set()
+            steps = () if call else acted(evaluation, answer.text, [c for c in calls.values() if c.id not in taken])
+            taken |= {call.id} if call else {step.call.id for step in steps if step.call}
             asked = Asked(calls=(call,)) if call else None
-            answers.append(Answered(evaluation=evaluation, place=place, asked=asked))
+            answers.append(Answered(evaluation=evaluation, place=place, asked=asked, steps=steps))
     return answers
 
 

@@ -9,10 +9,12 @@ from quintet.records import Call, Part, Recall, Reply
 SPOKEN = {
     "proposal": ("proposer", "proposes"),
     "attempt": ("solver", "attempts"),
+    "transition": ("solver", "acts"),
     "critique": ("critic", "judges"),
     "lesson": ("critic", "lesson"),
     "selection": ("curator", "selects"),
     "row": ("curator", "row"),
+    "skill": ("librarian", "skill"),
 }
 """By kind, the role whose step it is where the record does not name one, and what it does."""
 

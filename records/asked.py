@@ -42,7 +42,7 @@ class Task(Record):
 class Proposal(Record):
     """The proposer's suggestion of a task, and what became of it."""
 
-    later = frozenset({"seeds"})
+    later = frozenset({"how", "seeds", "trial"})
 
     round: int
     origin: str
@@ -62,6 +62,10 @@ class Proposal(Record):
     """Why it was accepted or dropped."""
     seeds: Links = ()
     """Tasks that it was made from."""
+    how: str = ""
+    """What was done to them, such as `harder`."""
+    trial: MaybeLink = None
+    """The call in which the solver tried it before it was accepted."""
 
 
 class Reward(Record):

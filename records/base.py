@@ -12,8 +12,14 @@ from pydantic import BaseModel, ConfigDict
 BASE = "base"
 """The name of the model without an adapter, wherever an adapter's id is expected."""
 
+TEMPORARY = "temporary-"
+"""How the names of adapters begin that were made for one use and deleted: no record stands behind them."""
+
 GREEDY = "greedy"
 """The strategy by which evaluations are answered unless another is named."""
+
+SCORED = "scored"
+"""Option of a call that generated nothing, and asked the log-probabilities of tokens that were given."""
 
 Split = Literal["train", "steer", "gate", "retention", "final"]
 """Who may see a question. A canonical question belongs to one split under every seed."""
@@ -71,13 +77,13 @@ class Record(Part):
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """Ids of the records that this one came from, in field order; the base model is not a record."""
+        """Ids of the records that this one came from, in field order; the base model and what is gone are none."""
         found: list[str] = []
         for name, field in type(self).model_fields.items():
             if any(isinstance(mark, Parent) for mark in field.metadata):
                 value = getattr(self, name)
                 found.extend((value,) if isinstance(value, str) else value or ())
-        return tuple(dict.fromkeys(id for id in found if id != BASE))
+        return tuple(dict.fromkeys(id for id in found if id != BASE and not id.startswith(TEMPORARY)))
 
     @classmethod
     def parse(cls, kind: str, body: str | bytes) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from quintet.records.base import BASE, GREEDY, Link, Links, MaybeLink, Part, Record, Suite
+from quintet.records.base import BASE, GREEDY, Link, Links, MaybeLink, Part, Record, Split
 
 
 class Answer(Part):
@@ -26,7 +26,8 @@ class Evaluation(Record):
     later = frozenset({"strategy", "tokens"})
 
     round: int
-    suite: Suite
+    suite: Split
+    """Whose items these are; `train` for fresh practice questions, which no round had been asked."""
     adapter: MaybeLink = BASE
     strategy: str = GREEDY
     """How the answers were got out of the model."""

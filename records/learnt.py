@@ -13,6 +13,8 @@ from quintet.records.said import Message
 class Selection(Record):
     """The curator's choice about one attempt, with its reason."""
 
+    later = frozenset({"rule"})
+
     round: int
     task: Link
     attempt: Link
@@ -22,6 +24,8 @@ class Selection(Record):
     """The metrics the choice rests on."""
     by: By = "rule"
     call: MaybeLink = None
+    rule: str = ""
+    """The one of several ranking rules that chose it, where a bandit shares the row budget out among them."""
 
 
 class Rescore(Record):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from quintet.records.base import BASE, Link, Links, MaybeLink, Part, Record, Verdict
+from quintet.records.base import BASE, SCORED, Link, Links, MaybeLink, Part, Record, Verdict
 
 
 class Message(Part):
@@ -59,8 +59,15 @@ class Call(Record):
         return {"request": self.request}
 
     @property
+    def scored(self) -> bool:
+        """Whether the completion was given, and its tokens' log-probabilities asked."""
+        return bool(self.options.get(SCORED))
+
+    @property
     def completion_tokens(self) -> int:
-        """Tokens generated, over all completions."""
+        """Tokens generated, over all completions; none where they were given and only scored."""
+        if self.scored:
+            return 0
         return sum(len(completion.tokens) for completion in self.completions) or self.reported_tokens
 
 
@@ -112,6 +119,8 @@ class Attempt(Record):
 class Transition(Record):
     """One action in an environment, and what the environment answered."""
 
+    later = frozenset({"refused"})
+
     round: int
     task: Link
     number: int
@@ -128,6 +137,8 @@ class Transition(Record):
     done: bool = False
     error: str | None = None
     """Why the environment gave no answer (raised, took too long, answered nonsense); the trajectory ends there."""
+    refused: bool = False
+    """Whether it was no action that could be done there; such words are never learnt from."""
 
 
 class Critique(Record):

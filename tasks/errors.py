@@ -9,6 +9,22 @@ class TaskError(QuintetError):
     """Something asked of the task families cannot be done; the message says what and what would be right."""
 
 
+class RowError(TaskError):
+    """A row of a data set is wrong.
+
+    Args:
+        message: What is wrong with it, with its place.
+        reason: The same in a few stable words, for counting.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[str, str]]:
+        return type(self), (str(self), self.reason)
+
+
 class LevelError(TaskError):
     """A level cannot be drawn from: there is none, its generator refuses it, or it takes too long."""
 
@@ -55,3 +71,7 @@ class Ungrounded(TaskError):  # noqa: N818 - a port other rooms name
 
     def __reduce__(self) -> tuple[type[Ungrounded], tuple[str, str]]:
         return type(self), (self.reason, self.detail)
+
+
+class SandboxError(TaskError):
+    """No program can be run: this machine offers no sandbox, or failed to start one; nothing was run."""

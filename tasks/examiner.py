@@ -1,4 +1,4 @@
-"""The examiner: sets tasks and judges answers, under time limits, in one process that can be killed."""
+"""The examiner: sets tasks, acts and judges answers, under time limits, in one process that can be killed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from quintet.records import Part, Split, Task
+from quintet.tasks.environment import EnvironmentFamily, Outcome
 from quintet.tasks.errors import LevelError, LevelTooNarrow, TaskError, Ungrounded
 from quintet.tasks.families import load_families, nearest
 from quintet.tasks.family import Draft, Extracted, TaskFamily
@@ -17,7 +18,7 @@ from quintet.tasks.process import Worker, WorkerGone
 from quintet.tasks.settings import TaskSettings
 from quintet.tasks.splits import split_of
 
-__all__ = ["Examiner", "Judgement", "load_families"]
+__all__ = ["Examiner", "Judgement", "Stepped", "load_families"]
 
 T = TypeVar("T")
 Stop = Callable[[], bool]
@@ -43,6 +44,15 @@ class Judgement(Part):
     """Why the text could not be judged (exception, time limit, crash); it then scores 0."""
 
 
+class Stepped(Part):
+    """What came of an action in an environment."""
+
+    outcome: Outcome | None = None
+    """What it answered."""
+    error: str | None = None
+    """Why it gave no answer (exception, time limit, crash, nonsense); the episode is then over."""
+
+
 class Examiner:
     """Task families and the worker process that runs their code.
 
@@ -64,6 +74,7 @@ class Examiner:
             if family.name in self.families:
                 raise TaskError(f"two task families are named {family.name!r}: rename one")
             self.families[family.name] = family
+            family.heed(self.settings)
         self._worker = Worker(families, self.settings.start_seconds, self.settings.memory_mb)
         # One thread makes all calls: requests queue up, and the worker lives exactly as long as that thread.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quintet-tasks")
@@ -108,6 +119,10 @@ class Examiner:
             raise Ungrounded("malformed", f"longer than {self.settings.text_characters} characters")
         return await self._run(lambda stop: self._ground(family, content))
 
+    def split(self, canonical: str) -> Split:
+        """Who may see a question of this canonical form."""
+        return split_of(canonical, self.settings.shares, self.settings.deal)
+
     async def read(self, family: str, texts: Sequence[str]) -> list[Extracted]:
         """The answers in each text, in order; none where the family's own code fails or takes too long.
 
@@ -125,6 +140,23 @@ class Examiner:
         """
         self._family(task.family)
         return await self._run(lambda stop: [self._judge(task, text) for text in texts if not stop()])
+
+    async def step(self, task: Task, actions: Sequence[str], known: Sequence[Outcome] = ()) -> Stepped:
+        """What a task's environment answers to the last of the actions.
+
+        All of them are done anew from its beginning, so that neither a worker's death nor a resume loses anything.
+
+        Args:
+            task: Of an environment family.
+            actions: From the first on.
+            known: What the earlier ones were answered; an environment that answers otherwise now is at fault.
+
+        Raises:
+            TaskError: There is no such family, or it is no environment.
+        """
+        if not isinstance(self._family(task.family), EnvironmentFamily):
+            raise TaskError(f"{task.family} is no environment: its questions are answered at once")
+        return await self._run(lambda stop: self._step(task, actions, known))
 
     def close(self) -> None:
         """End the worker process at once; the examiner is of no use after."""
@@ -235,6 +267,20 @@ class Examiner:
             # What the verifier makes of the text is on record with its reason; this is but the answer as read.
             return Extracted(lenient=None, strict=None)
         return Extracted(lenient=reply["lenient"], strict=reply["strict"])
+
+    def _step(self, task: Task, actions: Sequence[str], known: Sequence[Outcome]) -> Stepped:
+        request = {
+            "do": "step",
+            "family": task.family,
+            "truth": task.truth,
+            "actions": list(actions),
+            "known": [outcome.model_dump(mode="json") for outcome in known],
+        }
+        try:
+            reply = self._worker.call(request, self.settings.verify_seconds)
+        except WorkerGone as gone:
+            return Stepped(error=f"the environment {gone}")
+        return Stepped.model_validate(reply)
 
     def _judge(self, task: Task, text: str) -> Judgement:
         request = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from quintet.plugins import Plugin, plugins
 from quintet.records import Part
 from quintet.tasks.arithmetic import ARITHMETIC
 from quintet.tasks.dataset import DatasetFamily
+from quintet.tasks.environment import EnvironmentFamily
 from quintet.tasks.errors import TaskError
 from quintet.tasks.family import TaskFamily
 from quintet.tasks.gym import GymFamily
@@ -17,6 +18,10 @@ from quintet.tasks.settings import DatasetSettings
 
 GROUP = "quintet.tasks"
 """Entry-point group; each names a `TaskFamily`, or what makes one, or a list of them, without arguments."""
+
+
+Make = Callable[[str, DatasetSettings], TaskFamily]
+"""Makes the family of a data set, by the name that it gets."""
 
 
 class FamilyInfo(Part):
@@ -30,19 +35,33 @@ class FamilyInfo(Part):
     """Where it comes from."""
 
 
+def of_data(name: str, settings: DatasetSettings) -> TaskFamily:
+    """The family of a data set; its filters look at the data alone, since there is no run and no model here.
+
+    Raises:
+        TaskError: A row is wrong, or none is left.
+    """
+    if not settings.filters.active:
+        return DatasetFamily(name, settings)
+    from quintet.tasks.curation.family import roughly
+
+    return roughly(name, settings)
+
+
 def load_families(
-    extra: Sequence[TaskFamily] = (), datasets: Mapping[str, DatasetSettings] | None = None
+    extra: Sequence[TaskFamily] = (), datasets: Mapping[str, DatasetSettings] | None = None, make: Make = of_data
 ) -> dict[str, TaskFamily]:
     """Every family by its name; reasoning-gym itself is not imported.
 
     Args:
         extra: Families of the caller's own.
         datasets: Data sets that join under the names given; each is read and checked from end to end.
+        make: Makes their families.
 
     Raises:
         TaskError: Two have the same name, an entry point names no family, or a data set is wrong.
     """
-    return {name: family for name, (_, family) in _named(extra, datasets or {}).items()}
+    return {name: family for name, (_, family) in _named(extra, datasets or {}, make).items()}
 
 
 def catalogue(
@@ -51,7 +70,7 @@ def catalogue(
     """What `load_families` finds, sorted by name."""
     return [
         FamilyInfo(family=name, levels=family.levels, proposable=family.proposal is not None, source=source)
-        for name, (source, family) in sorted(_named(extra, datasets or {}).items())
+        for name, (source, family) in sorted(_named(extra, datasets or {}, of_data).items())
     ]
 
 
@@ -76,7 +95,9 @@ def nearest(name: str, families: Iterable[str]) -> str:
     return f"no task family is named {name!r}: {hint}"
 
 
-def _named(extra: Sequence[TaskFamily], datasets: Mapping[str, DatasetSettings]) -> dict[str, tuple[str, TaskFamily]]:
+def _named(
+    extra: Sequence[TaskFamily], datasets: Mapping[str, DatasetSettings], make: Make
+) -> dict[str, tuple[str, TaskFamily]]:
     named: dict[str, tuple[str, TaskFamily]] = {}
     for source, family in _all(extra):
         _refuse_clash(family.name, source, named)
@@ -85,7 +106,7 @@ def _named(extra: Sequence[TaskFamily], datasets: Mapping[str, DatasetSettings])
         source = f"data set {settings.path}"
         # Before the data set is read, which may take a while.
         _refuse_clash(name, source, named)
-        named[name] = (source, _checked(DatasetFamily(name, settings), source))
+        named[name] = (source, _checked(make(name, settings), source))
     return named
 
 
@@ -125,4 +146,6 @@ def _checked(family: object, source: str) -> TaskFamily:
         raise TaskError(f"{source} has no name: set `name` to a unique string")
     if not isinstance(family.levels, int) or family.levels < 1:
         raise TaskError(f"task family {family.name!r} has {family.levels!r} levels: it needs at least 1")
+    if isinstance(family, EnvironmentFamily) and (not isinstance(family.turns, int) or family.turns < 1):
+        raise TaskError(f"environment {family.name!r} has {family.turns!r} turns: it needs at least 1")
     return family

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from quintet.records import Part
 from quintet.tasks.errors import LevelError, TaskError, Ungrounded
 from quintet.tasks.extraction import Extracted, Form, extract
+from quintet.tasks.settings import TaskSettings
 
 __all__ = ["Draft", "Extracted", "Form", "TaskFamily"]
 
@@ -57,6 +58,9 @@ class TaskFamily(ABC):
     @abstractmethod
     def score(self, truth: dict[str, Any], answer: str) -> float:
         """How right an answer is, 0 to 1 (1: correct); if it raises on garbage, that is recorded as 0."""
+
+    def heed(self, settings: TaskSettings) -> None:  # noqa: B027 - most have none of their own
+        """Take what the settings say about it; called before it is used, in the process that asks it."""
 
     def prepare(self) -> None:  # noqa: B027 - most families need none
         """Import or load what it needs; called once in each new worker process, whose start it counts to."""

@@ -11,6 +11,93 @@ from pydantic import Field, model_validator
 from quintet.records import Part, Split
 
 
+class FilterSettings(Part):
+    """What is left out of a data set, and why; nothing unless a setting here says so."""
+
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    """What becomes of a row that cannot be read (no JSON, a missing column, a wrong type): `refuse` ends with its
+    place; `skip` leaves it out, with the reason on record."""
+    row_bytes: int = Field(default=1_000_000, gt=0)
+    """Bytes of a row of a text file; a longer one is a bad row, and is never held in memory."""
+    id: str = ""
+    """The column with the rows' ids: of several rows with one id, the first is kept."""
+    shortest_question: int = Field(default=0, ge=0)
+    """Fewest characters of a question."""
+    longest_question: int | None = Field(default=None, gt=0)
+    """Most characters of a question."""
+    shortest_answer: int = Field(default=0, ge=0)
+    """Fewest characters of a right answer."""
+    longest_answer: int | None = Field(default=None, gt=0)
+    """Most characters of a right answer."""
+    allowed: tuple[str, ...] = ()
+    """Regular expressions, one of which a question must match somewhere."""
+    forbidden: tuple[str, ...] = ()
+    """Regular expressions that a question may match nowhere."""
+    pattern_seconds: float = Field(default=0.1, gt=0)
+    """Seconds that an expression may take over one question, which is left out if it takes longer."""
+    letters: float = Field(default=0.0, ge=0, le=1)
+    """Least share of letters among a question's characters, spaces aside."""
+    symbols: float = Field(default=1.0, ge=0, le=1)
+    """Most that may be neither letters, digits nor common punctuation, as a share of the characters, spaces aside."""
+    repeated_lines: float = Field(default=1.0, ge=0, le=1)
+    """Most lines of a question that may repeat an earlier one, as a share; 0.3 in Gopher and FineWeb."""
+    repeated_words: float = Field(default=1.0, ge=0, le=1)
+    """Most words of a question that may lie in a run of five that stood there before, as a share; 0.15 in Gopher."""
+    near_duplicates: float = Field(default=0.0, ge=0, le=1)
+    """Likeness (Jaccard, of runs of characters) from which the later of two questions is left out, such as 0.8;
+    0 looks for none. It is estimated, to about 0.04."""
+    shingle: int = Field(default=5, ge=1, le=8)
+    """Bytes of the runs that likeness is counted in."""
+    same_numbers: bool = True
+    """Whether only questions with the same numbers, in the same order, may be near-duplicates: where questions are of
+    one template, the numbers make them different ones."""
+    contamination: int = Field(default=0, ge=0)
+    """Words of a run that a question may not share with an evaluation item of another family, such as 8 or 13; nor
+    may it hold a shorter item whole. 0 does not look."""
+    least_quality: float | None = None
+    """Least mean log-probability, in nats a token, that the base model gives the right answer after its question:
+    below is noise, or beyond the model. It is at most 0."""
+    most_quality: float | None = None
+    """Most of the same: above, the model knows the answer already."""
+    sample: int | None = Field(default=None, gt=0)
+    """Rows that are kept at most, chosen by the question's hash, before the model scores them."""
+    also: tuple[str, ...] = ()
+    """Further filters: names of entry points in `quintet.filters`, or `FILE.py:CLASS`."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is to be filtered."""
+        return self != FilterSettings()
+
+    @property
+    def by_quality(self) -> bool:
+        """Whether the model is to score rows."""
+        return self.least_quality is not None or self.most_quality is not None
+
+    @model_validator(mode="after")
+    def _can_keep_something(self) -> Self:
+        for what in ("question", "answer"):
+            least, most = getattr(self, f"shortest_{what}"), getattr(self, f"longest_{what}")
+            if most is not None and least > most:
+                raise ValueError(f"shortest_{what} is {least}, above longest_{what}, which is {most}")
+        band = (self.least_quality, self.most_quality)
+        if band[0] is not None and band[1] is not None and band[0] >= band[1]:
+            raise ValueError(f"least_quality is {band[0]}, not below most_quality, which is {band[1]}")
+        for name in ("allowed", "forbidden"):
+            for pattern in getattr(self, name):
+                _refuse_no_pattern(name, pattern)
+        return self
+
+
+def _refuse_no_pattern(name: str, pattern: str) -> None:
+    import regex  # type: ignore[import-untyped]
+
+    try:
+        regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"{name}: {pattern!r} is no regular expression: {error}") from error
+
+
 class DatasetSettings(Part):
     """A data set as a task family; the family's name is that of the section, `[tasks.datasets.NAME]`."""
 
@@ -44,6 +131,8 @@ class DatasetSettings(Part):
     """Rows that are read, from the first; `None` reads all."""
     network: bool = False
     """Whether a hub data set may be downloaded; if not, it must be in the local cache."""
+    filters: FilterSettings = FilterSettings()
+    """What is left out of it, and why. With any of these, the data set may be larger than memory."""
 
     def pieces(self) -> list[tuple[str, str]]:
         """The question as literal texts, each with the column that follows it (empty: none).
@@ -76,9 +165,34 @@ class DatasetSettings(Part):
                 raise ValueError(f'check = "{needs}" and the setting {name} need each other')
         if self.answer_by != "text" and self.check != "choice":
             raise ValueError(f'answer_by = "{self.answer_by}" is for check = "choice"')
+        if self.check == "predicate" and self.filters.by_quality:
+            raise ValueError("filters.least_quality and most_quality need a right answer, which a predicate has not")
         if self.predicate and not all(self.predicate.rpartition(":")[::2]):
             raise ValueError(f"predicate {self.predicate!r} is not FILE.py:FUNCTION")
         return self
+
+
+class SandboxSettings(Part):
+    """Limits on a program that a model wrote; it may start no other process and no thread, whatever stands here."""
+
+    seconds: float = Field(default=5.0, gt=0)
+    """Seconds that it may run, from when its first line begins; the interpreter's start is not counted."""
+    cpu_seconds: int = Field(default=2, ge=1)
+    """Whole seconds of computing; an endless loop ends here, however busy the machine is."""
+    memory_mb: int = Field(default=256, ge=64)
+    """Address space, in MiB; Python itself takes about 30."""
+    output_bytes: int = Field(default=65_536, gt=0)
+    """Bytes that are kept of its output, and as many of its errors; more ends it."""
+    file_mb: int = Field(default=8, ge=1)
+    """MiB that one file may have; its scratch folder may hold twice as much."""
+
+
+class PythonSettings(Part):
+    """The environment `python_functions`."""
+
+    turns: int = Field(default=3, ge=1, le=20)
+    """Versions of its code that the model may write. All their runs must fit into `verify_seconds`: more turns leave
+    each run less time."""
 
 
 class TaskSettings(Part):
@@ -86,6 +200,10 @@ class TaskSettings(Part):
 
     datasets: dict[str, DatasetSettings] = Field(default_factory=dict)
     """Data sets that join the task families, by the family's name."""
+    sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    """Limits on programs that a model wrote."""
+    python_functions: PythonSettings = Field(default_factory=PythonSettings)
+    """The environment in which the model writes functions."""
     shares: dict[Split, float] = Field(
         default={
             "train": 0.40,

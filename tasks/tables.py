@@ -8,17 +8,20 @@ import importlib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from quintet.tasks.errors import TaskError
+from quintet.tasks.errors import RowError, TaskError
 from quintet.tasks.settings import DatasetSettings
 
 _BATCH = 1024
 """Rows that are read at once where a format is read in batches."""
+
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip", ".lz4")
+"""Suffixes of files whose rows have no place that could be gone back to."""
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -32,9 +35,9 @@ class Row:
     cells: Mapping[str, Any]
     """What it holds, by column."""
 
-    def wrong(self, said: str) -> TaskError:
+    def wrong(self, said: str, reason: str = "wrong value") -> RowError:
         """The error that says what is wrong with this row."""
-        return TaskError(f"{self.place}: {said}")
+        return RowError(f"{self.place}: {said}", reason)
 
     def cell(self, column: str) -> Any:
         """What stands in a column.
@@ -55,9 +58,9 @@ class Row:
         cell = self.cell(column)
         missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
         if missing or (isinstance(cell, str) and not cell.strip()):
-            raise self.wrong(f"{column!r} is empty")
+            raise self.wrong(f"{column!r} is empty", "empty cell")
         if not isinstance(cell, str | int | float):
-            raise self.wrong(f"{column!r} is a {type(cell).__name__}, not text: {cell!r:.60}")
+            raise self.wrong(f"{column!r} is a {type(cell).__name__}, not text: {cell!r:.60}", "wrong type")
         return str(cell)
 
 
@@ -102,8 +105,21 @@ def _open(settings: DatasetSettings, path: Path, needed: Collection[str], whole:
             return _separated(name, path, needed, "\t")
         case ".parquet" if path.is_file():
             return _parquet(name, path, needed, whole)
+    refuse_unreadable(settings, path)
+    return _arrow(name, arrow(settings, path, network), needed, whole)
+
+
+def refuse_unreadable(settings: DatasetSettings, path: Path) -> None:
+    """Say why no reader reads this path, unless it is a folder or may be a data set of the hub.
+
+    Raises:
+        TaskError: It is neither.
+    """
+    name = settings.path
     if path.is_dir():
-        return _arrow(name, _saved(settings, path), needed, whole)
+        return
+    if path.exists() and path.suffix.lower() in COMPRESSED:
+        raise TaskError(f"{name}: compressed; unpack it first, since rows are read again where they stand")
     if path.exists():
         raise TaskError(
             f"{name}: {path.suffix or 'a file without a suffix'} cannot be read; there are .jsonl, .ndjson, .csv, "
@@ -111,7 +127,27 @@ def _open(settings: DatasetSettings, path: Path, needed: Collection[str], whole:
         )
     if not _HUB.fullmatch(name) or path.suffix in (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"):
         raise TaskError(f"{name}: no such file or folder in {path.parent}")
-    return _arrow(name, _from_hub(settings, network), needed, whole)
+
+
+def arrow(settings: DatasetSettings, path: Path, network: bool) -> Any:
+    """The `datasets.Dataset` of a folder or of the hub.
+
+    Raises:
+        TaskError: There is none, or the library is missing.
+    """
+    return _saved(settings, path) if path.is_dir() else _from_hub(settings, network)
+
+
+def decoded(name: str, number: int, line: bytes) -> str:
+    """A line as text.
+
+    Raises:
+        RowError: It is not UTF-8.
+    """
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise RowError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start}", "not UTF-8") from error
 
 
 def _lines(name: str, path: Path) -> Iterator[tuple[int, str]]:
@@ -119,10 +155,7 @@ def _lines(name: str, path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise TaskError(f"{name}:{number}: not UTF-8: {error.reason} at byte {error.start}") from error
+                yield number, decoded(name, number, line)
     except OSError as error:
         raise TaskError(f"{name}: {error.strerror or error}") from error
 
@@ -131,16 +164,25 @@ def _json_lines(name: str, path: Path) -> Iterator[Row]:
     for number, line in _lines(name, path):
         if not line.strip():
             continue
-        place = f"{name}:{number}"
-        try:
-            cells = json.loads(line.rstrip())
-        except json.JSONDecodeError as error:
-            raise TaskError(f"{place}: not JSON: {error.msg} (column {error.colno})") from error
-        except (ValueError, RecursionError) as error:
-            raise TaskError(f"{place}: not JSON that can be read: {error}") from error
-        if not isinstance(cells, dict):
-            raise TaskError(f'{place}: a {type(cells).__name__}, not an object such as {{"question": "..."}}')
-        yield Row(place, cells)
+        yield json_row(f"{name}:{number}", line)
+
+
+def json_row(place: str, line: str) -> Row:
+    """The row that a line of JSON is.
+
+    Raises:
+        RowError: It is none.
+    """
+    try:
+        cells = json.loads(line.rstrip())
+    except json.JSONDecodeError as error:
+        raise RowError(f"{place}: not JSON: {error.msg} (column {error.colno})", "not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"{place}: not JSON that can be read: {error}", "not JSON") from error
+    if not isinstance(cells, dict):
+        said = f'{place}: a {type(cells).__name__}, not an object such as {{"question": "..."}}'
+        raise RowError(said, "not JSON")
+    return Row(place, cells)
 
 
 def _separated(name: str, path: Path, needed: Collection[str], separator: str) -> Iterator[Row]:
@@ -152,18 +194,33 @@ def _separated(name: str, path: Path, needed: Collection[str], separator: str) -
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise TaskError(f"{place}: not {path.suffix[1:].upper()}: {error}") from error
+            raise no_cells(place, path, error) from error
         if cells is None:
             return
         if not cells:
             continue
         if columns is None:
             columns = [cell.strip() for cell in cells]
-            _check_columns(place, needed, columns)
+            check_columns(place, needed, columns)
             continue
-        if len(cells) != len(columns):
-            raise TaskError(f"{place}: {len(cells)} cells, but there are {len(columns)} columns: {', '.join(columns)}")
-        yield Row(place, dict(zip(columns, cells, strict=True)))
+        yield separated_row(place, columns, cells)
+
+
+def no_cells(place: str, path: Path, error: Exception) -> RowError:
+    """The error that says why a line of CSV or TSV holds no cells."""
+    return RowError(f"{place}: not {path.suffix[1:].upper()}: {error}", f"not {path.suffix[1:].upper()}")
+
+
+def separated_row(place: str, columns: Sequence[str], cells: Sequence[str]) -> Row:
+    """The row of these cells.
+
+    Raises:
+        RowError: There are more or fewer than columns.
+    """
+    if len(cells) != len(columns):
+        said = f"{place}: {len(cells)} cells, but there are {len(columns)} columns: {', '.join(columns)}"
+        raise RowError(said, "wrong number of cells")
+    return Row(place, dict(zip(columns, cells, strict=True)))
 
 
 def _parquet(name: str, path: Path, needed: Collection[str], whole: bool) -> Iterator[Row]:
@@ -171,7 +228,7 @@ def _parquet(name: str, path: Path, needed: Collection[str], whole: bool) -> Ite
     parquet = library("pyarrow.parquet", f"{name}: reading Parquet")
     try:
         with parquet.ParquetFile(path) as file:
-            _check_columns(name, needed, file.schema_arrow.names)
+            check_columns(name, needed, file.schema_arrow.names)
             batches = file.iter_batches(_BATCH, columns=None if whole else list(needed))
             yield from _numbered(name, batches)
     except (arrow.ArrowException, OSError) as error:
@@ -181,7 +238,7 @@ def _parquet(name: str, path: Path, needed: Collection[str], whole: bool) -> Ite
 
 def _arrow(name: str, dataset: Any, needed: Collection[str], whole: bool) -> Iterator[Row]:
     """The rows of a `datasets.Dataset`, as Arrow holds them: pictures and sound are not decoded."""
-    _check_columns(name, needed, dataset.column_names)
+    check_columns(name, needed, dataset.column_names)
     if not whole:
         dataset = dataset.select_columns(list(needed))
     return _numbered(name, dataset.with_format("arrow").iter(_BATCH))
@@ -235,7 +292,12 @@ def _from_hub(settings: DatasetSettings, network: bool) -> Any:
         ) from error
 
 
-def _check_columns(place: str, needed: Collection[str], columns: Collection[str]) -> None:
+def check_columns(place: str, needed: Collection[str], columns: Collection[str]) -> None:
+    """See that all columns are there, each once.
+
+    Raises:
+        TaskError: One is not.
+    """
     for column in sorted(needed):
         if column not in columns:
             raise _no_column(place, column, columns)
@@ -243,8 +305,8 @@ def _check_columns(place: str, needed: Collection[str], columns: Collection[str]
         raise TaskError(f"{place}: two columns have the same name: {', '.join(columns)}")
 
 
-def _no_column(place: str, column: str, columns: Collection[str]) -> TaskError:
-    return TaskError(f"{place}: no column {column!r}; there are {', '.join(columns) or 'none'}")
+def _no_column(place: str, column: str, columns: Collection[str]) -> RowError:
+    return RowError(f"{place}: no column {column!r}; there are {', '.join(columns) or 'none'}", "missing column")
 
 
 def _check_memory(name: str, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The examiner's worker process: draws, grounds and judges, one request at a time, so that it can be killed.
+"""The examiner's worker process: draws, grounds, plays and judges, one request at a time, so that it can be killed.
 
 Requests and replies are JSON lines on the pipes that it was started with. Whatever a family or library prints
 goes nowhere.
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, cast
 from pydantic import ValidationError
 
 from quintet.records import Split
+from quintet.tasks.environment import EnvironmentFamily
 from quintet.tasks.errors import TaskError, Ungrounded
 from quintet.tasks.family import Draft, TaskFamily
 from quintet.tasks.splits import split_of
@@ -61,6 +62,8 @@ def answer(families: Mapping[str, TaskFamily], request: Mapping[str, Any]) -> Re
             return ground(family, request["content"])
         case "read":
             return read(family, request["text"])
+        case "step":
+            return step(family, request)
         case _:
             return judge(family, request["truth"], request["text"])
 
@@ -125,6 +128,23 @@ def read(family: TaskFamily, text: str) -> Reply:
         return family.extract(text).model_dump()
     except Exception as error:
         return {"lenient": None, "strict": None, "error": _describe(error)}
+
+
+def step(family: TaskFamily, request: Mapping[str, Any]) -> Reply:
+    """What an environment answers to the last of the actions, all of which are done from its beginning."""
+    actions, known = request["actions"], request["known"]
+    try:
+        if not isinstance(family, EnvironmentFamily):
+            raise TaskError(f"{family.name} is no environment")
+        outcomes = family.play(request["truth"], actions)
+        for number, (found, before) in enumerate(zip(outcomes, known, strict=False), 1):
+            if found.model_dump() != before:
+                raise TaskError(f"the environment answers differently when action {number} is done again")
+        if len(outcomes) < len(actions):
+            raise TaskError(f"the environment ended with action {len(outcomes)}, which did not end it before")
+        return {"outcome": outcomes[-1].model_dump(mode="json")}
+    except Exception as error:
+        return {"error": _describe(error)}
 
 
 def judge(family: TaskFamily, truth: dict[str, Any], text: str) -> Reply:

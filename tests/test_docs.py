@@ -21,6 +21,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from sitting import sitting
 from tiny import tiny_settings
 
 from quintet import Examiner, Loop, Round, RoundRole, TaskFamily, rehearse
@@ -41,7 +42,7 @@ from quintet.tasks.families import load_families
 from quintet.tasks.settings import TaskSettings
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("roles", "tasks", "plugins", "playground")
+PAGES = ("roles", "tasks", "environments", "plugins", "strategies", "agentic", "playground", "sources", "selection")
 LINKED = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + [ROOT / "docs" / f"{page}.md" for page in PAGES]
 ROUNDS = 2
 LEAST = -20.0
@@ -84,12 +85,12 @@ RUN_AT_THE_TABLE = {
 }
 """Roles that sit in the one run, and are rehearsed where what they say is to be seen."""
 RUN_IN_THE_EXAMINER = {"larger.py": "Larger", "backwards.py": "Backwards", "remainders.py": "Remainders"}
-RUN_AS_PLUGINS = {"words.py", "likeliest.py", "even.py", "parrot.py"}
-RUN_AS_SCRIPTS = {"clumsy.py", "invented.py", "lenient.py"}
-RUN_AS_TESTS = {"test_skeptic.py", "test_larger.py"}
-RUN_BY_NAME = {"judged.py", "convert.py", "rhymes.py"}
-"""The run itself; what writes the other formats; the predicate of a data set."""
-DATA_SETS = {"capitals", "formats", "distances", "quiz", "formulas", "rhymes"}
+RUN_AS_PLUGINS = {"words.py", "likeliest.py", "even.py", "parrot.py", "converting.py", "neighbours.py"}
+RUN_AS_SCRIPTS = {"clumsy.py", "invented.py", "left_out.py", "lenient.py"}
+RUN_AS_TESTS = {"test_skeptic.py", "test_larger.py", "test_lift.py"}
+RUN_BY_NAME = {"judged.py", "convert.py", "rhymes.py", "shouts.py", "lift.py"}
+"""The run itself; what writes the other formats; the predicate and the filter of data sets."""
+DATA_SETS = {"capitals", "formats", "distances", "quiz", "formulas", "rhymes", "scraped"}
 """Configs with data sets that are drawn from."""
 
 
@@ -318,6 +319,29 @@ def test_a_role_of_the_package_is_at_the_table() -> None:
     assert [seat.role for seat in at_the_table()].index("skeptic") == 3
 
 
+async def test_the_source_of_the_package_proposes_and_is_refused_like_any_other(tmp_path: Path) -> None:
+    block = next(block for block in BLOCKS if block.page == "sources" and "step" in block.text and is_config(block))
+    given = tomllib.loads(block.text)["proposer"]
+    options = {name: given[name] for name in ("sources", "mix", "options")}
+    async with sitting(tmp_path, str, {"products": 2, "gcd": 2}, **options) as table:
+        proposals = await table.proposals("neighbours")
+        tasks = {task.id: task for task in table.table.ledger.find(Task)}
+    assert [proposal.family for proposal in proposals] == ["products"] * 3 + ["gcd"] * 3
+    assert {proposal.accepted for proposal in proposals} == {True, False}
+    for proposal in proposals:
+        first = int(re.findall(r"\d+", tasks[proposal.seeds[0]].canonical)[0])
+        assert json.loads(proposal.content)["first"] == first + 2
+
+
+async def test_the_tool_of_the_package_is_offered_and_answers() -> None:
+    from quintet.agents.tools import load_tools, used
+
+    [converter] = [tool for tool in load_tools() if tool.name == "converter"]
+    desk: Any = None
+    assert await used(converter, "26.2", desk) == "42.16 km"
+    assert await used(converter, "far", desk) == "error: write a number of miles"
+
+
 @pytest.mark.parametrize("file", sorted(RUN_AS_SCRIPTS))
 def test_what_a_script_prints_is_what_the_page_says(file: str) -> None:
     assert printed(file) in TEXTS
@@ -375,6 +399,7 @@ ANSWERS = {
     "distances": ("Oslo", [("Answer: 1.6093440001", True), ("Answer: 1.61", False)]),
     "quiz": ("mammal", [("Answer: B", True), ("Answer: whale", True), ("Answer: C", False)]),
     "formulas": ("Expand", [("Answer: $(1+x)^2$", True), ("Answer: $x^2 + 1$", False)]),
+    "scraped": ("Norway", [("Answer: oslo", True), ("Answer: Bergen", False)]),
     "rhymes": ("-ight", [("Answer: bright", True), ("Answer: light bulb", False), ("Answer: ight", False)]),
 }
 """Of each data set a word of one question, and replies to it with whether they are right."""
@@ -566,14 +591,14 @@ def test_the_strategy_solves_and_is_compared(ran: Ran) -> None:
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    [solve] = [line for line in COMMANDS if line.startswith("quintet solve")]
+    [solve] = [line for line in COMMANDS if line.startswith("quintet solve") and "likeliest" in line]
     [solved] = typed(solve)
     steps = solved["solution"]["steps"]
     assert len(steps) == 5
     likeliest = max(steps, key=lambda step: float(step["what"].split()[0]))
     assert solved["solution"]["text"] == likeliest["text"]
-    [compare] = [line for line in COMMANDS if line.startswith("quintet eval")]
-    assert any(name.endswith("likeliest") for name in typed(compare)["scores"])
+    [compare] = [line for line in COMMANDS if line.startswith("quintet eval") and "likeliest" in line]
+    assert any(name.endswith("likeliest") for name in typed(compare)["ways"])
 
 
 class Latecomer(RoundRole):

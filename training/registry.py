@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,6 +19,9 @@ from quintet.training.spec import FORMAT, Manifest
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 MANIFEST = "manifest.json"
+
+ASIDE = ".temporary"
+"""The folder of adapters that are made for one use; the registry lists none of it."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -93,6 +98,30 @@ class Registry:
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+
+    @contextmanager
+    def temporary(self, name: str) -> Iterator[Path]:
+        """A place for an adapter that nobody keeps: whatever is put there is deleted at the end, however that comes.
+
+        Args:
+            name: Names the folder, which is not there yet.
+
+        Raises:
+            RegistryError: The name cannot name a folder.
+        """
+        folder = self.path(name).parent / ASIDE / name
+        try:
+            yield folder
+        finally:
+            for leftover in (folder, aside_of(folder)):
+                shutil.rmtree(leftover, ignore_errors=True)
+            # Unless another is at work there, it goes too.
+            with suppress(OSError):
+                folder.parent.rmdir()
+
+    def sweep(self) -> None:
+        """Delete temporary adapters of a process that was killed; only for whoever has the workspace to itself."""
+        shutil.rmtree(self.folder / ASIDE, ignore_errors=True)
 
     def adopt(self, folder: Path, adapter: str) -> str:
         """Copy an adapter from elsewhere (another workspace) under this id; SHA-256 of its weights.

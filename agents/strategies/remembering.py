@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from quintet.agents.strategies.port import Desk, Solution, Step, Strategy
+from typing import ClassVar
+
+from quintet.agents.strategies.desk import Desk
+from quintet.agents.strategies.port import Solution, Step, Strategy
 
 
 class WithMemory(Strategy):
-    """The likeliest reply after exemplars and lessons from the shared memory."""
+    """The likeliest reply after exemplars and lessons from the shared memory (as in Mem0, arXiv 2504.19413)."""
 
     name = "recall"
+    method = "agentic"
+    paper: ClassVar[str] = "Chhikara et al. 2025, arXiv 2504.19413"
 
     async def solve(self, desk: Desk) -> Solution:
         """One reply at temperature 0, with what the solver's settings say is recalled for a revision."""

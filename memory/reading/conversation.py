@@ -10,6 +10,7 @@ from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.kin import children, events_of, kind_of
 from quintet.memory.schema import events
+from quintet.memory.views import said
 from quintet.records import (
     Adapter,
     Decision,
@@ -20,6 +21,7 @@ from quintet.records import (
     Recall,
     Record,
     Row,
+    Skill,
     Task,
 )
 
@@ -29,13 +31,13 @@ class Memory(Part):
 
     id: str
     kind: str
-    """`task`, `lesson` or `row`."""
+    """`task`, `lesson`, `row` or `skill`."""
     round: int | None
     """The round it was made in; a task's is not its own."""
     question: str
     """Of its task; empty where the run lacks that."""
     text: str
-    """What it says: a lesson, or a row's completion."""
+    """What it says: a lesson, a row's completion, or a skill's code."""
 
 
 class Conversation(Part):
@@ -92,7 +94,7 @@ def _of_kind(ids: Sequence[str], kind: type[Record]) -> tuple[str, ...]:
 
 def _memories(ledger: RunLedger, ids: Collection[str]) -> dict[str, Memory]:
     records = ledger.get_many(ids)
-    tasks = ledger.get_many({record.task for record in records.values() if isinstance(record, Lesson | Row)})
+    tasks = ledger.get_many({record.task for record in records.values() if isinstance(record, Lesson | Row | Skill)})
     found = {}
     for id, record in records.items():
         task = record if isinstance(record, Task) else tasks.get(getattr(record, "task", ""))
@@ -101,6 +103,6 @@ def _memories(ledger: RunLedger, ids: Collection[str]) -> dict[str, Memory]:
             kind=record.kind,
             round=getattr(record, "round", None),
             question=task.question if isinstance(task, Task) else "",
-            text=record.text if isinstance(record, Lesson) else record.completion if isinstance(record, Row) else "",
+            text=said(record) if isinstance(record, Lesson | Row | Skill) else "",
         )
     return found

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.bodies import body
+from quintet.memory.reading.sourcing import SourceCounts, count_sources
 from quintet.memory.schema import events
 from quintet.records import Adapter, Attempt, Critique, Part, Proposal, Recall, Record, Reply, Row, Selection
 
@@ -35,6 +36,8 @@ class RoundCounts(Part):
     """Accepted proposals that the model invented."""
     refused: dict[str, int] = Field(default_factory=dict)
     """Refused proposals by reason, the most frequent first."""
+    sources: dict[str, SourceCounts] = Field(default_factory=dict)
+    """What became of the proposals of each source, in the order in which the sources were asked."""
     levels: dict[str, int] = Field(default_factory=dict)
     """Level by family, of what was drawn."""
     attempts: int = 0
@@ -81,6 +84,8 @@ def count_rounds(ledger: RunLedger) -> dict[int, RoundCounts]:
     ):
         found[round] |= {"recalls": times, "memories": memories}
     _replies(ledger, found)
+    for round, sources in count_sources(ledger).items():
+        found[round]["sources"] = sources
     adapters = _of(ledger, Adapter)
     for round, _, id in _read(ledger, sa.select(adapters.c.round, adapters.c.seq, adapters.c.id).order_by("seq")):
         found[round]["adapter"] = id
@@ -103,7 +108,7 @@ def _proposals(ledger: RunLedger, found: dict[int, dict[str, Any]]) -> None:
     proposals = _of(ledger, Proposal, origin=origin, accepted=record["accepted"].as_boolean())
     by = (proposals.c.origin, proposals.c.accepted)
     for round, how, accepted, number in _grouped(ledger, proposals, sa.func.count(), by=by):
-        found[round] |= {how: number} if accepted else {}
+        found[round] |= {how: number} if accepted and how in ("drawn", "invented") else {}
     tasks = sa.func.count(sa.distinct(sa.case((proposals.c.accepted, proposals.c.task))))
     for round, number in _grouped(ledger, proposals, tasks):
         found[round]["tasks"] = number

@@ -11,7 +11,7 @@ from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.bodies import body, elements
 from quintet.memory.schema import events, links
-from quintet.records import Lesson, Part, Proposal, Recall, Retirement, Row, Task
+from quintet.records import Lesson, Part, Proposal, Recall, Retirement, Row, Skill, Task
 
 
 class Remembers(Part):
@@ -82,7 +82,7 @@ def remembers(ledger: RunLedger) -> Remembers:
         cells = sorted(tuple(row) for row in connection.execute(sa.select(*cell).where(asked).distinct()))
         rounds = connection.scalar(sa.select(sa.func.max(events.c.round)).where(asked))
     return Remembers(
-        memories={Task.kind: int(tasks or 0), Lesson.kind: ledger.count(Lesson), Row.kind: ledger.count(Row)},
+        memories={Task.kind: int(tasks or 0), **{kind.kind: ledger.count(kind) for kind in (Lesson, Row, Skill)}},
         retired={kind.kind: sum(id.startswith(f"{kind.kind}-") for id in retired) for kind in RECALLED},
         held=int(held or 0),
         cells={name: tuple(level for family, level in cells if family == name) for name, _ in cells},

@@ -15,7 +15,7 @@ from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.bodies import body
 from quintet.memory.reading.kin import children, kind_of
 from quintet.memory.schema import events, links
-from quintet.records import Attempt, Critique, Decision, Part, Record, Rollback, Row, Selection, Task
+from quintet.records import Attempt, Critique, Decision, Part, Record, Rescore, Rollback, Row, Selection, Task
 
 R = TypeVar("R", bound=Record)
 
@@ -65,6 +65,8 @@ class Choice(Part):
     """Each `None` where the run lacks it."""
     fates: tuple[Fate, ...] = ()
     """The adapters trained on the row, in order."""
+    rescores: tuple[Rescore, ...] = ()
+    """The row's scores under later adapters, in order."""
 
 
 class Counts(Part):
@@ -101,7 +103,8 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
     about = [record for record in known.values() if isinstance(record, Row | Selection)]
     known |= ledger.get_many({id for one in about for id in (one.attempt, one.task)})
     judged = _critiques(ledger, {one.attempt for one in about})
-    fate = fates(ledger, [id for _, id in found if kind_of(id) == Row.kind])
+    rows = [id for _, id in found if kind_of(id) == Row.kind]
+    fate, anew = fates(ledger, rows), _rescores(ledger, rows)
     listed = []
     for seq, id in found:
         row = _as(known.get(id), Row)
@@ -117,6 +120,7 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
                 critique=judged.get(of.attempt),
                 task=_as(known.get(of.task), Task),
                 fates=tuple(fate.get(id, ())),
+                rescores=tuple(anew.get(id, ())),
             )
         )
     return listed
@@ -228,6 +232,12 @@ def _critiques(ledger: RunLedger, attempts: Collection[str]) -> dict[str, Critiq
     came = children(ledger, attempts)
     known = ledger.get_many([id for ids in came.values() for id in _of_kind(ids, Critique.kind)])
     return {record.attempt: record for record in known.values() if isinstance(record, Critique)}
+
+
+def _rescores(ledger: RunLedger, rows: Collection[str]) -> dict[str, list[Rescore]]:
+    came = {row: _of_kind(ids, Rescore.kind) for row, ids in children(ledger, rows).items()}
+    known = ledger.get_many([id for ids in came.values() for id in ids])
+    return {row: [one for id in ids if isinstance(one := known.get(id), Rescore)] for row, ids in came.items()}
 
 
 def _of_kind(ids: Collection[str], kind: str) -> list[str]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from quintet.agents.strategies import GROUP
+from quintet.agents.strategies import answering
 from quintet.graph.adapters import known, standing
 from quintet.graph.errors import LoopError
 from quintet.memory.ledger import RunLedger
@@ -21,7 +21,6 @@ from quintet.playground.errors import NotFoundError
 from quintet.playground.rendering import page
 from quintet.playground.site import Site
 from quintet.playground.talking import ANSWER_SECONDS, IDLE_SECONDS, Question, Talk
-from quintet.plugins import names
 from quintet.records import BASE, Adapter
 
 LARGEST = 1_000_000
@@ -47,7 +46,7 @@ def chat(request: Request) -> Response:
         adapters=[(BASE, "base model"), *((one.id, now.status[one.id]) for one in ledger.find(Adapter))],
         left=_known(ledger, asked.get("left") or BASE),
         right=_known(ledger, asked.get("right") or now.incumbent),
-        strategies=names(GROUP),
+        strategies=answering(),
         seconds=ANSWER_SECONDS,
         **_state(site),
     )

@@ -16,11 +16,11 @@ from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import preview
 from quintet.memory.reading.recalled import gone, recalls, remembers, retirements, uses
-from quintet.memory.views import Asked, Kind, Searched
+from quintet.memory.views import Asked, Kind, Searched, said
 from quintet.playground.asking import number
 from quintet.playground.rendering import page, url
 from quintet.playground.site import Site
-from quintet.records import BASE, Adapter, Lesson, Part, Record, Retirement, Row, Task
+from quintet.records import BASE, Adapter, Lesson, Part, Record, Retirement, Row, Skill, Task
 
 if TYPE_CHECKING:
     from quintet.memory.embedder import Embeds
@@ -201,8 +201,8 @@ def _told(ledger: RunLedger, record: Record) -> Told:
     match record:
         case Task():
             return Told(id=record.id, kind=record.kind, text=record.question, task=record.id)
-        case Lesson() | Row():
-            text = record.text if isinstance(record, Lesson) else record.completion
+        case Lesson() | Row() | Skill():
+            text = said(record)
             task = ledger.get(record.task)
             question = task.question if isinstance(task, Task) and task.question not in text else ""
             return Told(id=record.id, kind=record.kind, text=text, question=question, task=record.task)

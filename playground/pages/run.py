@@ -18,13 +18,14 @@ from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import preview
 from quintet.memory.reading.chronicle import PLAYED, Wanted, told
 from quintet.memory.reading.counting import count_rounds, count_tried
+from quintet.memory.reading.sourcing import in_all
 from quintet.playground.charts import charts_of
 from quintet.playground.differing import settings as differing
 from quintet.playground.lifecycle import Lifecycle, lifecycle_of
 from quintet.playground.rendering import page
 from quintet.playground.site import Site
 from quintet.playground.verdict import verdict_of
-from quintet.records import Adapter, Curriculum, Decision, Evaluation, Part, Rollback
+from quintet.records import Adapter, Allocation, Curation, Curriculum, Decision, Evaluation, Part, Rollback
 
 LATEST = 30
 """Lines of the feed of a running run."""
@@ -49,6 +50,8 @@ class Round(Part):
     curriculum: Curriculum | None
     moved: bool
     """Whether a training level changes with it."""
+    allocations: tuple[Allocation, ...]
+    """How the round was shared out, where a bandit did that."""
     rollbacks: tuple[Rollback, ...]
 
 
@@ -138,6 +141,8 @@ def rounds_of(site: Site, ledger: RunLedger, about: dict[str, Any]) -> dict[str,
     }
     return {
         "rounds": _decided(ledger, found, decisions),
+        "sources": in_all({number: counts.sources for number, counts in counted.items()}),
+        "curations": ledger.find(Curation),
         "groups": charts_of(found, counted, ledger.find(Adapter), ledger.role_tokens(), gates),
         "next": [] if about["status"] == "running" else _commands(found, site.path, standing(ledger)),
     }
@@ -156,6 +161,7 @@ def _decided(ledger: RunLedger, found: Report, decisions: list[Decision]) -> tup
             alarms=known[number].alarms if number in known else (),
             curriculum=curricula.get(number),
             moved=number in curricula and number in known and curricula[number].levels != known[number].levels,
+            allocations=tuple(ledger.find(Allocation, round=number)),
             rollbacks=tuple(one for one in rollbacks if one.round == number),
         )
         for number in sorted(numbers, reverse=True)

@@ -3,6 +3,8 @@
   "use strict";
 
   const SHAPES = ["disc", "ring", "square", "diamond"];
+  // Of the layers of bars, so that none is told from its neighbour by colour alone.
+  const HATCHES = ["plain", "rising", "falling", "dots"];
   const HEIGHT = 150;
   const drawn = new Map();
 
@@ -143,8 +145,38 @@
     });
   }
 
-  function bars(plot, chart, colours) {
+  // Paper-coloured strokes over a colour: a tile, repeated.
+  function hatch(ctx, kind, colour, paper) {
+    if (kind === "plain") return colour;
+    const unit = devicePixelRatio;
+    const size = Math.round(5 * unit);
+    const tile = document.createElement("canvas");
+    [tile.width, tile.height] = [size, size];
+    const on = tile.getContext("2d");
+    on.fillStyle = colour;
+    on.fillRect(0, 0, size, size);
+    on.strokeStyle = paper;
+    on.fillStyle = paper;
+    on.globalAlpha = 0.75;
+    on.lineWidth = unit;
+    on.beginPath();
+    if (kind === "dots") {
+      on.arc(size / 2, size / 2, 0.9 * unit, 0, 2 * Math.PI);
+      on.fill();
+    } else {
+      // Beyond the corners too, so that tiles meet.
+      for (const shift of [-size, 0, size]) {
+        on.moveTo(shift, kind === "rising" ? size : 0);
+        on.lineTo(shift + size, kind === "rising" ? 0 : size);
+      }
+      on.stroke();
+    }
+    return ctx.createPattern(tile, "repeat");
+  }
+
+  function bars(plot, chart, colours, paper) {
     const { ctx } = plot;
+    const fills = colours.map((colour, number) => hatch(ctx, HATCHES[number % HATCHES.length], colour, paper));
     const step = Math.abs(plot.valToPos(1, "x", true) - plot.valToPos(0, "x", true));
     const width = Math.min(26 * devicePixelRatio, 0.62 * step);
     const base = plot.valToPos(0, "y", true);
@@ -157,7 +189,7 @@
         const top = plot.valToPos(sum, "y", true);
         // A hair of paper between two layers.
         const gap = number && below - top > 2 * devicePixelRatio ? devicePixelRatio : 0;
-        ctx.fillStyle = colours[number];
+        ctx.fillStyle = fills[number];
         ctx.fillRect(left, top, width, below - top - gap);
         below = top;
       });
@@ -184,7 +216,7 @@
       const ctx = canvas.getContext("2d");
       ctx.lineWidth = 1.5 * unit;
       if (chart.form === "bars") {
-        ctx.fillStyle = colours[number];
+        ctx.fillStyle = hatch(ctx, HATCHES[number % HATCHES.length], colours[number], paper);
         ctx.fillRect(unit, 1.5 * unit, 9 * unit, 9 * unit);
       } else mark(ctx, SHAPES[number % SHAPES.length], 6 * unit, 6 * unit, 3.2 * unit, colours[number], paper);
       place.replaceChildren(canvas);
@@ -224,7 +256,7 @@
         ],
         series: [{}, ...chart.series.map(() => ({ paths: () => null, points: { show: false } }))],
         hooks: {
-          draw: [(now) => (chart.form === "bars" ? bars(now, chart, colours) : points(now, chart, colours, paper))],
+          draw: [(now) => (chart.form === "bars" ? bars(now, chart, colours, paper) : points(now, chart, colours, paper))],
           setCursor: [(now) => key(figure, chart, now.cursor.idx ?? null)],
         },
       },

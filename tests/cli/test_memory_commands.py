@@ -136,7 +136,7 @@ def test_retired_and_restored_also_beside_a_run(place: Workspace):
     hidden = told(place, "search", "x", "--retired")["found"]
     assert [(one["id"], one["retired"]) for one in hidden] == [(LESSON.id, True)]
     assert "retired" in quintet(place, "search", "x", "--retired").stdout
-    assert told(place, "stats")["retired"] == {"task": 0, "lesson": 1, "row": 0}
+    assert told(place, "stats")["retired"] == {"task": 0, "lesson": 1, "row": 0, "skill": 0}
     assert f"{LESSON.id}  restored in first" in quintet(place, "restore", LESSON.id).stdout
     assert len(told(place, "search", "x", "--kind", "lesson")["found"]) == 2
     with place.ledger() as ledgers:
@@ -145,7 +145,7 @@ def test_retired_and_restored_also_beside_a_run(place: Workspace):
 
 def test_stats_tell_without_mending_and_rebuild_mends(place: Workspace):
     before = told(place, "stats")
-    assert before["memories"] == {"task": 2, "lesson": 2, "row": 2}
+    assert before["memories"] == {"task": 2, "lesson": 2, "row": 2, "skill": 0}
     assert (before["held"], before["recalls"], before["recalled"]) == (1, 1, 1)
     assert (before["expected"], before["indexed"], before["state"]) == (7, 0, "behind by 7")
     assert not place.chroma.exists()

@@ -19,7 +19,7 @@ from quintet.models.catalogue import locate
 from quintet.models.engine import Engine
 from quintet.models.requests import Request, Sampling
 from quintet.models.settings import ModelSettings
-from quintet.records import Adapter, Call, Message, Rollback
+from quintet.records import Adapter, Call, Evaluation, Message, Rollback
 
 Typed = Callable[..., Result]
 Answered = Callable[..., Any]
@@ -63,7 +63,8 @@ def test_two_adapters_solve_side_by_side_and_a_beginning_of_an_id_will_do(answer
         (["solve", "x", "--model", "m", "--adapter", "adapter-none"], "model m as it is has no run and no adapters"),
         (["eval", "--suite", "gate", "--round", "9"], "the gate of round 9 is yet unseen"),
         (["eval", "--suite", "retention"], "has no retention suite: evaluation.retention_items is 0"),
-        (["eval", "--suite", "steer", "--strategy", "greedy", "--strategy", "revise", "--strategy", "recall"], "two"),
+        (["eval", "--suite", "steer", "--strategy", "plan", "--strategy", "plan"], "plan is named twice"),
+        (["solve", "x", "--strategy", "oracle"], "oracle is an upper bound: it chooses by the truth"),
         (["adapters", "rollback", "nobody"], "has no adapter 'nobody'"),
         (["adapters", "export", "adapter-none", "out"], "no record has the id"),
     ],
@@ -81,9 +82,47 @@ def test_what_is_wrong_is_one_line_and_said_before_a_model_is_loaded(
 def test_two_strategies_are_compared_on_the_same_items(answered: Answered, ids: list[str]) -> None:
     arguments = ("--suite", "steer", "--strategy", "greedy", "--strategy", "self_consistency", "--samples", "3")
     found = answered("eval", *arguments)
-    assert set(found["scores"]) == {ids[-1], f"{ids[-1]}, self_consistency"}
-    assert {score["n"] for score in found["scores"].values()} == {4}
-    assert found["comparison"]["won"] + found["comparison"]["lost"] <= 4
+    assert list(found["ways"]) == [ids[-1], f"{ids[-1]}, self_consistency"]
+    assert {way["score"]["n"] for way in found["ways"].values()} == {4}
+    [against] = found["comparisons"].values()
+    assert against["won"] + against["lost"] <= 4
+    assert against["adjusted"] == against["p_value"]
+
+
+def test_all_strategies_are_compared_at_one_budget_and_asked_again_answer_the_same(
+    answered: Answered, quintet: Typed, workspace: Path
+) -> None:
+    named = ["greedy", "self_consistency", "best_of_n", "beam", "tree", "revise", "reflect", "plan", "debate", "oracle"]
+    arguments = ["eval", "--suite", "steer", "--adapter", "base", "--tokens", "30", "--items", "3"]
+    arguments += [word for name in named for word in ("--strategy", name)]
+    found = answered(*arguments)
+    assert [way["strategy"] for way in found["ways"].values()] == [*named[:-1], "oracle (upper bound)"]
+    for way in found["ways"].values():
+        assert 0 < way["tokens"] <= 30, way
+        assert way["score"]["n"] == 3
+    assert [name for name, way in found["ways"].items() if way["upper_bound"]] == ["base, oracle (upper bound)"]
+    assert len(found["comparisons"]) == len(named) - 1
+    assert all(one["adjusted"] >= one["p_value"] for one in found["comparisons"].values())
+    assert answered(*arguments) == found
+    text = quintet(*arguments).stdout
+    assert "by Holm for 9 tests" in text
+    assert "base, oracle (upper bound) knows the truth" in text
+    assert "times the tokens of base" in text
+    with Workspace(workspace).ledger() as ledgers:
+        beside = ledgers.run().find(Evaluation, round=0)
+    assert [one.tokens for one in beside if one.strategy == "plan"] == [
+        round(3 * found["ways"]["base, plan"]["tokens"])
+    ]
+
+
+def test_a_budget_cuts_even_the_one_greedy_reply(answered: Answered) -> None:
+    [solved] = answered("solve", "Is 12 even?", "--tokens", "2", "--adapter", "base")
+    assert solved["tokens"] <= 2
+    assert solved["prompt_tokens"] > 2
+    found = answered("eval", "--suite", "steer", "--adapter", "base", "--tokens", "2")
+    assert found["ways"]["base"]["tokens"] <= 2
+    # What was cut is not taken for the run's own way to ask.
+    assert answered("eval", "--suite", "steer", "--adapter", "base")["ways"]["base"]["tokens"] > 2
 
 
 def test_a_conversation_remembers_what_was_said(answered: Answered, workspace: Path) -> None:

@@ -41,6 +41,7 @@ def passes(folder: Path) -> None:
         ["role", "herald", "--before", "proposer"],
         ["role", "auditor", "--after", "curator", "--verdict"],
         ["task", "larger"],
+        ["environment", "lift"],
     ],
     ids="-".join,
 )

@@ -215,6 +215,28 @@ def test_each_failure_raises_its_own_alarm(spoil: Callable[[Round], None]) -> No
     assert names == ({"same_answer", "distinct"} if spoil is same_answer else {spoil.__name__})
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "agrees", "correlates"), [(5, 1, 1.0, 1.0), (2, 5, 0.0, -1.0), (5, 5, 1 / 6, None)]
+)
+def test_the_critics_marks_are_held_against_the_verifier(
+    right: int, wrong: int, agrees: float, correlates: float | None
+) -> None:
+    made = Round()
+    correct = {critique.attempt: critique.correct for critique in made.critiques}
+    made.selections = [
+        one.model_copy(
+            update={"scores": {"rubric": right if correct[one.attempt] else wrong, "correct": correct[one.attempt]}}
+        )
+        for one in made.selections
+    ]
+    # One mark that could not be read counts for nothing.
+    made.selections.append(made.selections[0].model_copy(update={"scores": {"rubric": 0.0, "correct": 1.0}}))
+    found = made.watch()
+    assert found.values["critic_agreement"] == pytest.approx(agrees)
+    assert found.values.get("critic_correlation") == (None if correlates is None else pytest.approx(correlates))
+    assert [alarm.split(":")[0] for alarm in found.alarms] == ([] if agrees == 1 else ["critic_agreement"])
+
+
 def test_a_fall_within_noise_is_no_alarm() -> None:
     made = Round()
     made.evaluations += [*steps("retention", 60, 74, 72), *steps("steer", 20, 30, 28)]

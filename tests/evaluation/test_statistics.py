@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from quintet.evaluation.statistics import (
     alpha_at,
+    correlation,
+    holm,
     mcnemar_exact,
     next_alpha,
     noninferiority,
@@ -238,3 +240,28 @@ class TestErrorRates:
         p_values = np.array([paired_bootstrap(draw, resamples=500, seed=i).p_value for i, draw in enumerate(draws)])
         assert (p_values < 0.05).mean() < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
         assert (p_values < 0.5).mean() == pytest.approx(0.5, abs=3 * math.sqrt(0.25 / 300))
+
+
+class TestSeveralTests:
+    def test_holm_steps_down_and_keeps_the_order_given(self) -> None:
+        assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+        assert holm([0.5, 0.9]) == [1.0, 1.0]
+        assert holm([]) == []
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+    def test_adjusted_values_are_no_smaller_and_in_the_same_order(self, values: list[float]) -> None:
+        adjusted = holm(values)
+        assert all(raw <= one <= 1 for raw, one in zip(values, adjusted, strict=True))
+        assert min(adjusted) == min(1.0, len(values) * min(values))
+        ranked = sorted(zip(values, adjusted, strict=True))
+        assert [one for _, one in ranked] == sorted(adjusted)
+
+
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=2, max_size=30))
+def test_a_correlation_is_that_of_numpy(pairs: list[tuple[int, int]]) -> None:
+    one, other = ([float(number) for number in numbers] for numbers in zip(*pairs, strict=True))
+    found = correlation(one, other)
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        assert found is None
+    else:
+        assert found == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-9)

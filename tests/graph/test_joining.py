@@ -41,6 +41,9 @@ def test_what_joins_from_a_file_is_told_apart_and_what_is_wrong_is_said(tmp_path
     found = joining(Settings(join=(f"{SKEPTIC}:Skeptic", f"{Path(__file__).parents[1] / 'parity.py'}:Parity")))
     assert [role.name for role in found.roles] == ["skeptic"]
     assert [family.name for family in found.tasks] == ["parity"]
+    # Of an installed package, by its dotted name, from whatever folder.
+    assert from_file("quintet.agents.reflector:Reflector").name == "reflector"
+    assert Settings(join=("quintet.agents.reflector:Reflector",)).join == ("quintet.agents.reflector:Reflector",)
     broken = tmp_path / "broken_role.py"
     broken.write_text("raise RuntimeError('no')")
     for given, said in (
@@ -48,6 +51,8 @@ def test_what_joins_from_a_file_is_told_apart_and_what_is_wrong_is_said(tmp_path
         (str(SKEPTIC), r"expected FILE\.py:NAME, such as"),
         ("nowhere.py:Role", r"there is no file .*nowhere\.py"),
         (f"{SKEPTIC}:Optimist", r"skeptic\.py has nothing called Optimist"),
+        ("quintet.agents.nowhere:Role", r"quintet\.agents\.nowhere does not load: ModuleNotFoundError"),
+        ("quintet.agents.reflector:Optimist", r"quintet\.agents\.reflector has nothing called Optimist"),
         (f"{broken}:Role", "does not load: RuntimeError: no"),
     ):
         with pytest.raises(PluginError, match=said):

@@ -15,7 +15,7 @@ from quintet.models.catalogue import PACKAGED, locate
 from quintet.models.engine import Engine
 from quintet.models.requests import Request
 from quintet.models.settings import ModelSettings
-from quintet.records import BASE
+from quintet.records import BASE, Message
 
 pytestmark = pytest.mark.slow
 
@@ -89,3 +89,14 @@ def test_the_engine_stays_within_a_modest_memory(served: Engine) -> None:
     for _ in range(2):
         served.generate(requests(n=24, max_tokens=32))
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+def test_a_reply_that_has_begun_is_gone_on_with_as_if_it_had_not_been_cut() -> None:
+    engine = Engine(locate(PACKAGED), ModelSettings(dtype="float32", device="cpu"))
+    for whole in requests(temperature=0, max_tokens=24):
+        text = engine.generate([whole])[0].completions[0].text
+        begun = text[: max(len(text) // 2, 12)].rpartition(" ")[0]
+        assert begun, text
+        further = whole.model_copy(update={"messages": (*whole.messages, Message(role="assistant", content=begun))})
+        rest = engine.generate([further])[0].completions[0].text
+        assert (begun + rest).startswith(text)

@@ -72,6 +72,8 @@ def test_looking_loads_nothing(chat: TestClient, workspace: Path, ledger: RunLed
     assert "The model is not loaded" in page
     assert "recorded in the ledger" in page
     assert "self_consistency" in page
+    # It knows the truth, and nobody does of a question of a visitor's.
+    assert "oracle" not in page
     assert 'href="/chat"' in page
     assert f'<option value="{incumbent}" selected>' in chat.get(f"/chat?left={incumbent[:14]}&right=base").text
     assert chat.get("/chat?left=adapter-none").status_code == 404
@@ -111,6 +113,10 @@ def test_a_strategy_puts_the_question_to_the_solver(chat: TestClient, ledger: Ru
     told = ask(chat, question(ledger, strategy="revise"))
     assert [one["what"] for one in told if one["event"] == "step"] == ["first reply", "advice"] * 2
     assert said(told).keys() == {0, 1}
+    told = ask(chat, question(ledger, strategy="debate"))
+    assert {"solver 1", "solver 2"} <= {one["what"] for one in told if one["event"] == "step"}
+    refused = ask(chat, question(ledger, strategy="oracle"))
+    assert "upper bound" in refused[-2]["text"]
     unknown = ask(chat, question(ledger, strategy="nonsense"))
     assert [one["event"] for one in unknown if "side" in one] == ["begun", "failed"] * 2
     assert "nonsense" in unknown[-2]["text"]

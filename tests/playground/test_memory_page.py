@@ -129,7 +129,7 @@ def test_what_was_retired_is_told_with_the_reason(client: TestClient, workspace:
     assert gone(ledger) == frozenset()
     retire(workspace, [lesson.id], f"wrong {HOSTILE}", ledger.run)
     assert gone(ledger) == {lesson.id}
-    assert remembers(ledger).retired == {"task": 0, "lesson": 1, "row": 0}
+    assert remembers(ledger).retired == {"task": 0, "lesson": 1, "row": 0, "skill": 0}
     page = html.unescape(client.get(f"/runs/{ledger.run}/memory").text)
     reasons = [page.index(reason) for reason in (f"wrong {HOSTILE}", "it was right", "rolled back")]
     assert reasons == sorted(reasons)

@@ -27,6 +27,7 @@ from quintet.records import (
     Answer,
     Attempt,
     Critique,
+    Curation,
     Curriculum,
     Decision,
     Evaluation,
@@ -256,6 +257,27 @@ def test_no_text_gets_out_of_its_place(tmp_path: Path) -> None:
         assert "&lt;script&gt;alert(1)" in page(client, f"{here}/adapters")
 
 
+def test_a_filtered_data_set_says_what_was_left_out(tmp_path: Path) -> None:
+    ledger = begin(tmp_path, "filtered-1")
+    record = Curation(
+        round=0,
+        family=HOSTILE,
+        read=12_345,
+        kept=12_000,
+        rejected={"not JSON": 300, HOSTILE: 45},
+        examples={"not JSON": "x.jsonl:7: {cut", HOSTILE: HOSTILE},
+        file="curation/x-0123/rejected.jsonl",
+    )
+    ledger.add(record)
+    client = TestClient(create_app(tmp_path), base_url="http://localhost")
+    text = page(client, "/runs/filtered-1")
+    assert HOSTILE not in text
+    assert f"/runs/filtered-1/records/{record.id}" in text
+    assert "curation/x-0123/rejected.jsonl" in text
+    for said in ("12,345", "12,000", "345", "x.jsonl:7: {cut", ">300<"):
+        assert said in text.replace("\N{NO-BREAK SPACE}", ",").replace("\N{NARROW NO-BREAK SPACE}", ","), said
+
+
 def test_only_the_form_learnt_is_called_so(tmp_path: Path) -> None:
     ledger = begin(tmp_path, "form")
     tasks = [Task(family="sums", level=n % 2, question=f"{n}?", canonical=f"{n}", truth={}) for n in range(60)]
@@ -340,6 +362,7 @@ def plain_counts(ledger: RunLedger, number: int) -> dict[str, Any]:
         "invented": sum(one.origin == "invented" and one.accepted for one in proposals),
         "refused": list(Counter(one.reason for one in proposals if not one.accepted).most_common()),
         "levels": list({one.family: one.level for one in proposals if one.origin == "drawn"}.items()),
+        "sources": plain_sources(proposals, attempts, right, here(Row)),
         "attempts": len(attempts),
         "right": sum(one.correct for one in critiques),
         "tried": sorted((n, won, tasks) for (n, won), tasks in tried.items()),
@@ -353,6 +376,28 @@ def plain_counts(ledger: RunLedger, number: int) -> dict[str, Any]:
         "lost": list(Counter(one.role for one in replies if one.error is not None).items()),
         "adapter": adapters[-1].id if adapters else None,
     }
+
+
+def plain_sources(
+    proposals: list[Proposal], attempts: list[Attempt], right: set[str], rows: list[Row]
+) -> dict[str, dict[str, Any]]:
+    """What became of each source's proposals; nothing here is rewarded, or grounded by agreement."""
+    found = {}
+    for source in dict.fromkeys(one.origin for one in proposals):
+        mine = [one for one in proposals if one.origin == source]
+        tasks = {one.task for one in mine if one.accepted}
+        tried = [one for one in attempts if one.task in tasks and not one.revises]
+        found[source] = {
+            "proposed": len(mine),
+            "accepted": sum(one.accepted for one in mine),
+            "refused": dict(Counter(one.reason for one in mine if not one.accepted)),
+            "agreed": 0,
+            "attempts": len(tried),
+            "right": sum(one.id in right for one in tried),
+            "rows": sum(one.task in tasks for one in rows),
+            "reward": None,
+        }
+    return found
 
 
 def as_plain(found: RoundCounts) -> dict[str, Any]:

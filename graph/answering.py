@@ -1,0 +1,64 @@
+"""Has a strategy answer the items of a suite, each at a desk of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quintet.agents.errors import AgentError, NoAnswerError
+from quintet.agents.playing import environment
+from quintet.agents.strategies import Desk, Strategy
+from quintet.agents.table import Question, Table
+from quintet.records import Task
+
+NO_STRATEGY = "strategies answer questions at once, and an environment is acted out"
+"""Why a strategy is refused."""
+
+
+class Used(NamedTuple):
+    """What an evaluation took, over all its items."""
+
+    generated: int
+    """Tokens generated."""
+    prompted: int
+    """Tokens of prompts."""
+
+
+def desk(table: Table, strategy: Strategy, task: Task, adapter: str, round: int, budget: int | None) -> Desk:
+    """Where a strategy answers an item; the truth stays outside, except for an upper bound.
+
+    Args:
+        table: The run's.
+        strategy: Who is going to answer.
+        task: The item.
+        adapter: Under which adapter.
+        round: 0 beside the run.
+        budget: Tokens that may be generated.
+
+    Raises:
+        AgentError: The item is an environment.
+    """
+    if environment(table, task) is not None:
+        raise AgentError(f"{strategy.name} on {task.family}: {NO_STRATEGY}; leave out --strategy")
+
+    async def verified(texts: Sequence[str]) -> list[bool]:
+        return [judged.correct for judged in await table.examiner.judge(task, texts)]
+
+    question = Question(task.question, round, adapter, task.id)
+    family = table.examiner.families[task.family]
+    return Desk(table, question, family, budget, verified if strategy.upper_bound else None)
+
+
+async def by_strategy(table: Table, strategy: Strategy, desks: Sequence[Desk]) -> list[str]:
+    """A strategy's answers, one a desk; an empty one where the model gave none."""
+    await strategy.prepare(desks)
+
+    async def one(desk: Desk) -> str:
+        async with table.seated():
+            try:
+                return (await strategy.solve(desk)).text
+            except NoAnswerError:
+                return ""
+
+    return list(await asyncio.gather(*(one(desk) for desk in desks)))

@@ -1,0 +1,33 @@
+"""The list of methods is the one that the code would write, explains each, and claims no measurement of what is not."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from quintet.graph.methods import KINDS, MEASURED, methods, page
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == page(), "run: make docs"
+
+
+def test_every_method_says_what_it_does_and_papers_have_their_number() -> None:
+    found = methods()
+    assert {method.process for method in found} == {kind.process for kind in KINDS}
+    for method in found:
+        assert 20 < len(method.what) < 400, f"{method.source}: the first lines of its docstring are its description"
+        assert not method.paper or re.search(r"arXiv \d{4}\.\d{4,5}|\(\d{4}\)", method.paper), method.source
+
+
+def test_what_is_measured_exists() -> None:
+    names = {method.name for method in methods()}
+    measured = tomllib.loads(MEASURED.read_text())
+    assert measured
+    for group, entries in measured.items():
+        for name, said in entries.items():
+            assert name in names, f"docs/measured.toml: {group}.{name} is no method"
+            assert re.search(r"\d", said), f"docs/measured.toml: {group}.{name} holds no figure"
