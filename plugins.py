@@ -28,6 +28,18 @@ class Plugin:
     found: Any
     """A class, function or object."""
 
+    def made(self, *arguments: Any) -> Any:
+        """An instance, where it is a class; else itself.
+
+        Raises:
+            PluginError: It cannot be made.
+        """
+        try:
+            return self.found(*arguments) if isinstance(self.found, type) else self.found
+        except Exception as error:
+            # Its constructor is somebody else's code.
+            raise PluginError(f"{self.source} cannot be made: {type(error).__name__}: {error}") from error
+
 
 def plugins(group: str) -> Iterator[Plugin]:
     """All that installed packages bring to an entry-point group, by name.
@@ -58,7 +70,8 @@ def plugin(group: str, name: str, what: str) -> Plugin:
     points = _points(group)
     if name not in points:
         near = get_close_matches(name, points, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(points)}"
+        known = f"there are {', '.join(points)}" if points else "none is installed"
+        hint = f"did you mean {near[0]!r}?" if near else known
         raise PluginError(f"{what} {name!r} is unknown: {hint}")
     return _loaded(points[name], group)
 

@@ -41,7 +41,7 @@ async def allotted(
         AgentError: A bandit's shares are none.
     """
     settings = table.settings.proposer
-    if not settings.allocate:
+    if not settings.allocate or not arms:
         return None, {}
     names = [near for name in arms for near in (_near(table, round, name) if settings.near_levels else [name])]
     allocation = _allocation(

@@ -95,8 +95,9 @@ class Player:
     async def _step(self, one: Trajectory, reply: Answered) -> None:
         """Do what the model said, and put on record what came of it."""
         said, asked = reply.completions[0].text, Message(role="user", content=self.say(one.words))
-        action, error = _told(self.family.action, said)
-        one.actions.append(said if error else action)
+        read = await self.table.examiner.tell(self.task.family, "action", said)
+        error = read.error
+        one.actions.append(said if error else read.text)
         outcome = Outcome(observation="")
         if error is None:
             found = await self.table.examiner.step(self.task, one.actions, one.outcomes)
@@ -105,7 +106,8 @@ class Player:
         if outcome.search:
             observation = "\n".join(filter(None, [observation, await self._look_up(one, outcome.search)]))
         if error is None and not outcome.done:
-            one.words, error = _told(self.family.invite, observation)
+            invited = await self.table.examiner.tell(self.task.family, "invite", observation)
+            one.words, error = invited.text, invited.error
         transition = Transition(
             round=self.round,
             task=self.task.id,
@@ -157,17 +159,6 @@ class Player:
             case Task():
                 return memory.question
         return ""
-
-
-def _told(reading: Callable[[str], str], words: str) -> tuple[str, str | None]:
-    """What a family makes of words, or why it makes nothing: its code is anybody's."""
-    try:
-        found = reading(words)
-    except Exception as error:
-        return "", f"{type(error).__name__}: {error}"[:300]
-    if not isinstance(found, str):
-        return "", f"{reading.__name__} gave a {type(found).__name__}, not text"
-    return found, None
 
 
 async def _answer(ask: Ask, one: Trajectory) -> Answered | NoAnswerError:

@@ -14,7 +14,7 @@ from quintet.agents.sources import Bench, Draft, Source, Trial, load_sources
 from quintet.agents.sources.refusing import Refusing
 from quintet.agents.table import Round
 from quintet.models.errors import SpentError
-from quintet.records import Proposal, Record, Reply, Task
+from quintet.records import Evaluation, Proposal, Record, Reply, Task
 from quintet.tasks.errors import Ungrounded
 
 
@@ -40,8 +40,8 @@ class Proposer(RoundRole):
 
     async def act(self, round: Round) -> list[Record]:
         """All proposals of the round with the tasks that were accepted, each with its reason."""
-        now = self._this_round(round)
-        asked = {t.canonical for t in self.table.ledger.find(Task) if t.split == "train" and t.id not in now}
+        apart = self._this_round(round) | self._beside()
+        asked = {t.canonical for t in self.table.ledger.find(Task) if t.split == "train" and t.id not in apart}
         bench = Bench(self, round, asked)
         sources = load_sources(self.settings)
         said, wanted = await self._shares(round, bench, sources)
@@ -67,6 +67,12 @@ class Proposer(RoundRole):
         proposals = [proposal for proposal in self.table.ledger.find(Proposal) if proposal.task]
         now = {proposal.task for proposal in proposals if proposal.round == round.number}
         return {id for id in now if id} - {proposal.task for proposal in proposals if proposal.round < round.number}
+
+    def _beside(self) -> set[str]:
+        """Practice questions that a user had answered beside the run, as a test of personas does, and no round set."""
+        ledger = self.table.ledger
+        tried = {id for one in ledger.find(Evaluation) if one.suite == "train" and not one.round for id in one.tasks}
+        return tried and tried - {proposal.task for proposal in ledger.find(Proposal)}
 
     async def _shares(
         self, round: Round, bench: Bench, sources: Sequence[Source]

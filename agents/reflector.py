@@ -45,7 +45,7 @@ What will you do otherwise with such problems? One short sentence, as JSON: {"le
         """A lesson from the last turn of a task that nobody solved; none while it may yet be solved."""
         over = not episode.revisable() or episode.turn + 1 >= episode.turns
         judged = [(attempt, episode.critiques.get(attempt.id)) for attempt in episode.attempts]
-        if not over or any(critique is None or critique.correct for _, critique in judged):
+        if not over or not judged or any(critique is None or critique.correct for _, critique in judged):
             return []
         failed: Attempt = episode.current()[0]
         critique = episode.critiques[failed.id]

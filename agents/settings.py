@@ -174,7 +174,7 @@ class CuratorSettings(RoleSettings):
     allocate: str = ""
     """How the row budget is shared out among `rules`: a name from the entry-point group `quintet.bandits`, as for
     `proposer.allocate`, whose `least_share` and `warm_up` hold here too; empty ranks by `prefer` alone."""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Weights by metric; a negative one says that smaller is better. Each metric's scores become ranks from 0 to 1
     among the round's attempts worth learning, and the weighted sum is recorded as the score `worth`. With weights, the
     worthiest rows of a task are kept instead of the shortest; across tasks, say `prefer = ["-worth"]`."""
@@ -205,6 +205,12 @@ class CuratorSettings(RoleSettings):
             raise ValueError("the score `worth` is what weights make of the others: no metric may have its name")
         if self.allocate and len(self.rules) < 2:
             raise ValueError("allocate shares rows out among rules: name two or more, as in rules.hardest = [...]")
+        if self.rules and not self.allocate:
+            raise ValueError('rules are rankings for a bandit to choose among: set allocate = "linucb", or use prefer')
+        if odd := [name for name in self.rules if "@" in name or "/" in name]:
+            raise ValueError(
+                f"rules names {odd[0]!r}: a rule's name holds no @ and no /, which stand for levels and arms"
+            )
         ranked = [name.removeprefix("-") for order in (self.prefer, *self.rules.values()) for name in order]
         if self.rescore and not self.metrics:
             raise ValueError('rescore needs a metric that can score old rows anew: metrics = ["perplexity"], or ifd')

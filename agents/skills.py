@@ -13,6 +13,9 @@ from quintet.records import Part, Skill
 MOST_CHARACTERS = 1500
 """Longest code that is kept; a function that is longer is no building block."""
 
+MOST_DEPTH = 100
+"""Most nodes within one another in code that is kept."""
+
 _KEPT = (ast.FunctionDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 """Statements that a skill consists of; what is done besides, such as a call of the function, is left out."""
 
@@ -124,9 +127,20 @@ def asked_for(question: str) -> str:
 
 def _parsed(code: str) -> ast.Module:
     try:
-        return ast.parse(code)
+        tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SkillError("no Python") from None
+    if _depth(tree) > MOST_DEPTH:
+        raise SkillError("nested too deeply")
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    """How many nodes are within one another; a long sum is a deep tree, and whatever walks it calls itself."""
+    depth, within = 0, [tree]
+    while within:
+        depth, within = depth + 1, [child for node in within for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _meaning(code: str, name: str) -> str:

@@ -155,9 +155,9 @@ def _plainly(words: str) -> dict[str, Any]:
 
 
 def shown(table: Table, row: Row) -> list[Message]:
-    """A row as a worked exemplar: its question and the model's own verified answer."""
+    """A row as a worked exemplar: its question and the model's own verified answer; one of many actions is none."""
     task = table.ledger.get(row.task)
-    if not isinstance(task, Task):
+    if not isinstance(task, Task) or environment(table, task) is not None:
         return []
     question = table.examiner.families[task.family].ask(task.question)
     return [Message(role="user", content=question), Message(role="assistant", content=row.completion)]

@@ -229,7 +229,11 @@ def environment(name: str, folder: Path, as_json: bool) -> None:
 
 def _begin(name: str, template: str, test: str, folder: Path, as_json: bool) -> None:
     """Write a family's first version."""
+    from quintet.tasks.families import catalogue
+
     name, title = _names(name)
+    if any(family.family == name for family in catalogue()):
+        raise click.UsageError(f"{name} is a task family already: choose another name")
     words = {"name": name, "title": title, "file": f"{name}.py"}
     files = {f"{name}.py": template.format(**words), f"test_{name}.py": test.format(**words)}
     _write(folder, files, f"quintet run CONFIG.toml --task {folder / name}.py:{title}", as_json)

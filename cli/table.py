@@ -62,17 +62,23 @@ def tasks(config: Path | None, as_json: bool) -> None:
 @json_option
 @guarded
 def methods(as_json: bool) -> None:
-    """Every way to acquire, select, optimise and refine, with its paper and what it was measured to do."""
+    """Every way to acquire, select, optimise and refine, and how to have it. With --json, its paper too."""
     from quintet.graph.methods import methods as all_methods
 
     found = all_methods()
     if as_json:
         out([method.model_dump(mode="json") for method in found])
         return
-    show_table(
-        ["name", "process", "method", "what it does", "measured here"],
-        [[m.name, m.process, m.method, m.what, m.measured] for m in found],
-    )
+    for place, process in enumerate(dict.fromkeys(method.process for method in found)):
+        click.echo(f"\n{process}" if place else process)
+        show_table(
+            ["name", "method", "what it does", "how to have it"],
+            [
+                [m.name, m.method, f"{m.what} Measured: {m.measured}" if m.measured else m.what, m.use.replace("`", "")]
+                for m in found
+                if m.process == process
+            ],
+        )
 
 
 @click.command()

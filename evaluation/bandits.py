@@ -333,13 +333,14 @@ def load_bandit(name: str) -> Bandit:
     """The bandit of this name.
 
     Raises:
-        PluginError: There is none.
+        PluginError: There is none, or it cannot be made.
         EvaluationError: It is no bandit.
     """
     found = plugin(GROUP, name, "bandit")
-    bandit = found.found() if isinstance(found.found, type) else found.found
+    bandit = found.made()
     if not isinstance(bandit, Bandit):
-        raise EvaluationError(f"{found.source} is no Bandit")
+        raise EvaluationError(f"{found.source} is no Bandit", fault=False)
     if bandit.name != name:
-        raise EvaluationError(f"{found.source} calls itself {bandit.name!r}: class and entry point need one name")
+        why = f"{found.source} calls itself {bandit.name!r}: class and entry point need one name"
+        raise EvaluationError(why, fault=False)
     return bandit

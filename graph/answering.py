@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.playing import environment
-from quintet.agents.strategies import Desk, Strategy
+from quintet.agents.strategies import Desk, Solution, Strategy
 from quintet.agents.table import Question, Table
 from quintet.records import Task
 
@@ -50,6 +50,19 @@ def desk(table: Table, strategy: Strategy, task: Task, adapter: str, round: int,
     return Desk(table, question, family, budget, verified if strategy.upper_bound else None)
 
 
+async def solved(strategy: Strategy, desk: Desk) -> Solution:
+    """A strategy's answer.
+
+    Raises:
+        NoAnswerError: The model gave none.
+        AgentError: The strategy returned something else.
+    """
+    found: object = await strategy.solve(desk)
+    if not isinstance(found, Solution):
+        raise AgentError(f"strategy {strategy.name!r} returned {type(found).__name__}, no Solution")
+    return found
+
+
 async def by_strategy(table: Table, strategy: Strategy, desks: Sequence[Desk]) -> list[str]:
     """A strategy's answers, one a desk; an empty one where the model gave none."""
     await strategy.prepare(desks)
@@ -57,7 +70,7 @@ async def by_strategy(table: Table, strategy: Strategy, desks: Sequence[Desk]) -
     async def one(desk: Desk) -> str:
         async with table.seated():
             try:
-                return (await strategy.solve(desk)).text
+                return (await solved(strategy, desk)).text
             except NoAnswerError:
                 return ""
 

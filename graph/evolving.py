@@ -24,6 +24,7 @@ from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.records import Adapter, Evaluation, Opening, Persona, Proposal, Task, digest
+from quintet.tasks.environment import EnvironmentFamily
 from quintet.tasks.errors import LevelTooNarrow
 
 ROLES = ("solver",)
@@ -156,11 +157,15 @@ class Trials:
         """Questions for the test that nobody was ever asked, as many of each level as a gate has.
 
         Raises:
-            LoopError: There are too few.
+            LoopError: There are too few, or a family is acted out.
         """
         asked = {task.canonical for task in self.ledger.find(Task)}
         self.fresh: list[Task] = []
         for (family, level), items in self.settings.cells("gate").items():
+            if isinstance(self.table.examiner.families[family], EnvironmentFamily):
+                raise LoopError(
+                    f"{family} is an environment: personas are tried on questions that are answered at once"
+                )
             seed = int(digest([self.table.seed, "persona", self.tests, family, level])[:8], 16)
             try:
                 found = await self.table.examiner.draw(family, level, seed, items, "train", exclude=asked)

@@ -159,8 +159,10 @@ class Judging:
         """What an evaluation took; of one that was not made by a strategy, as its calls say."""
         if evaluation.id in self._used:
             return self._used[evaluation.id]
-        calls = {call.task: call for call in self.table.ledger.find(Call, role=ROLE, adapter=evaluation.adapter)}
-        found = [calls[task] for task in evaluation.tasks if task in calls]
+        asked = set(evaluation.tasks)
+        # An environment takes a call for each action.
+        calls = self.table.ledger.find(Call, role=ROLE, adapter=evaluation.adapter)
+        found = [call for call in calls if call.task in asked]
         return Used(sum(call.completion_tokens for call in found), sum(call.prompt_tokens for call in found))
 
     async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:

@@ -27,6 +27,11 @@ HEAD = """\
 The processes of self-improvement, as the survey *Self-Improvement of Large Language Models* (arXiv 2603.25681) names
 them, and what Quintet has for each. What a method was measured to do is said of the packaged 135M-parameter model on
 two CPU cores, whichever way it came out; where nothing is said, nothing was measured. `quintet methods` prints it all.
+
+How each works, with its settings: [sources of tasks](sources.md), [environments](environments.md) and
+[the sandbox](sandbox.md), [filters of data sets](tasks.md#filters); [metrics, re-scoring and replay](selection.md),
+[bandits](selector.md); [objectives](plugins.md#an-objective); [strategies](strategies.md), [tools, skills, personas,
+test-time training](agentic.md). One of your own: [plugins.md](plugins.md).
 """
 
 
@@ -95,6 +100,7 @@ KINDS = (
             Named("quality", "quintet.graph.quality:AnswerQuality", "`filters.least_quality`"),
         ),
     ),
+    Kind(ACQUISITION, "static curation", "quintet.filters", '`filters.also = ["NAME"]`'),
     Kind(
         ACQUISITION,
         "environment interaction",

@@ -141,7 +141,7 @@ def checked(outcome: object) -> Outcome:
     if not isinstance(outcome, Outcome):
         raise TaskError(f"the environment answered a {type(outcome).__name__}, not an Outcome")
     observed(outcome.observation)
-    if not _sayable(outcome.search):
+    if not sayable(outcome.search):
         raise TaskError("the environment's search is no text")
     try:
         # Even a frozen model may have been made without validation.
@@ -160,7 +160,7 @@ def observed(observation: object) -> str:
     """
     if not isinstance(observation, str):
         raise TaskError(f"the environment's observation is a {type(observation).__name__}, not text")
-    if not _sayable(observation):
+    if not sayable(observation):
         raise TaskError(f"the environment's observation is no Unicode text: {observation!r:.40}")
     if len(observation) > OBSERVATION_CHARACTERS:
         raise TaskError(
@@ -170,6 +170,6 @@ def observed(observation: object) -> str:
     return observation
 
 
-def _sayable(text: object) -> bool:
+def sayable(text: object) -> bool:
     """Whether it is text that can be written down: half a surrogate pair cannot."""
     return isinstance(text, str) and not any("\ud800" <= character <= "\udfff" for character in text)

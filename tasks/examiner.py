@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from quintet.records import Part, Split, Task
 from quintet.tasks.environment import EnvironmentFamily, Outcome
@@ -18,7 +18,7 @@ from quintet.tasks.process import Worker, WorkerGone
 from quintet.tasks.settings import TaskSettings
 from quintet.tasks.splits import split_of
 
-__all__ = ["Examiner", "Judgement", "Stepped", "load_families"]
+__all__ = ["Examiner", "Judgement", "Stepped", "Told", "load_families"]
 
 T = TypeVar("T")
 Stop = Callable[[], bool]
@@ -51,6 +51,14 @@ class Stepped(Part):
     """What it answered."""
     error: str | None = None
     """Why it gave no answer (exception, time limit, crash, nonsense); the episode is then over."""
+
+
+class Told(Part):
+    """What an environment family makes of words."""
+
+    text: str = ""
+    error: str | None = None
+    """Why it makes nothing of them (exception, time limit, crash, nonsense)."""
 
 
 class Examiner:
@@ -154,9 +162,22 @@ class Examiner:
         Raises:
             TaskError: There is no such family, or it is no environment.
         """
-        if not isinstance(self._family(task.family), EnvironmentFamily):
-            raise TaskError(f"{task.family} is no environment: its questions are answered at once")
+        self._environment(task.family)
         return await self._run(lambda stop: self._step(task, actions, known))
+
+    async def tell(self, family: str, what: Literal["action", "invite"], words: str) -> Told:
+        """What an environment family makes of words: its code is anybody's, and the words are a model's.
+
+        Args:
+            family: Its name.
+            what: `action` reads the action in a reply, `invite` puts an observation into the next user message.
+            words: The reply, or the observation.
+
+        Raises:
+            TaskError: There is no such family, or it is no environment.
+        """
+        self._environment(family)
+        return await self._run(lambda stop: self._tell(family, what, words))
 
     def close(self) -> None:
         """End the worker process at once; the examiner is of no use after."""
@@ -195,6 +216,10 @@ class Examiner:
         if name not in self.families:
             raise TaskError(nearest(name, self.families))
         return self.families[name]
+
+    def _environment(self, name: str) -> None:
+        if not isinstance(self._family(name), EnvironmentFamily):
+            raise TaskError(f"{name} is no environment: its questions are answered at once")
 
     def _draw(
         self,
@@ -281,6 +306,14 @@ class Examiner:
         except WorkerGone as gone:
             return Stepped(error=f"the environment {gone}")
         return Stepped.model_validate(reply)
+
+    def _tell(self, family: str, what: str, words: str) -> Told:
+        request = {"do": "tell", "family": family, "what": what, "words": words}
+        try:
+            reply = self._worker.call(request, self.settings.verify_seconds)
+        except WorkerGone as gone:
+            return Told(error=f"{what} {gone}")
+        return Told.model_validate(reply)
 
     def _judge(self, task: Task, text: str) -> Judgement:
         request = {

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 from pydantic import ValidationError
 
 from quintet.records import Split
-from quintet.tasks.environment import EnvironmentFamily
+from quintet.tasks.environment import EnvironmentFamily, sayable
 from quintet.tasks.errors import TaskError, Ungrounded
 from quintet.tasks.family import Draft, TaskFamily
 from quintet.tasks.splits import split_of
@@ -64,6 +64,8 @@ def answer(families: Mapping[str, TaskFamily], request: Mapping[str, Any]) -> Re
             return read(family, request["text"])
         case "step":
             return step(family, request)
+        case "tell":
+            return tell(family, request["what"], request["words"])
         case _:
             return judge(family, request["truth"], request["text"])
 
@@ -143,6 +145,21 @@ def step(family: TaskFamily, request: Mapping[str, Any]) -> Reply:
         if len(outcomes) < len(actions):
             raise TaskError(f"the environment ended with action {len(outcomes)}, which did not end it before")
         return {"outcome": outcomes[-1].model_dump(mode="json")}
+    except Exception as error:
+        return {"error": _describe(error)}
+
+
+def tell(family: TaskFamily, what: str, words: str) -> Reply:
+    """What an environment family makes of words, `action` or `invite`, or why it makes nothing of them."""
+    try:
+        if not isinstance(family, EnvironmentFamily):
+            raise TaskError(f"{family.name} is no environment")
+        found: object = family.action(words) if what == "action" else family.invite(words)
+        if not isinstance(found, str):
+            raise TaskError(f"{what} gave a {type(found).__name__}, not text")
+        if not sayable(found):
+            raise TaskError(f"{what} gave no Unicode text: {found!r:.40}")
+        return {"text": found}
     except Exception as error:
         return {"error": _describe(error)}
 

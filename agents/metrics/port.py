@@ -58,11 +58,11 @@ def load_metric(name: str) -> Metric:
     """The metric of this name.
 
     Raises:
-        PluginError: There is none.
+        PluginError: There is none, or it cannot be made.
         AgentError: It is no metric.
     """
     found = plugin(GROUP, name, "selection metric")
-    metric = found.found() if isinstance(found.found, type) else found.found
+    metric = found.made()
     if not isinstance(metric, Metric):
         raise AgentError(f"{found.source} is no Metric")
     if metric.name != name:

@@ -38,6 +38,7 @@ class Challenger(Source):
     """
 
     name: ClassVar[str] = "challenger"
+    method: ClassVar[str] = "synthetic, interaction-based"
     paper: ClassVar[str] = (
         "Absolute Zero, Zhao et al. 2025, arXiv 2505.03335; R-Zero, Huang et al. 2025, arXiv 2508.05004; SPICE, Liu et "
         "al. 2025, arXiv 2510.24684; asymmetric self-play, Sukhbaatar et al. 2017, arXiv 1703.05407"

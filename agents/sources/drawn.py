@@ -18,6 +18,7 @@ class Drawn(Source):
     """Draws tasks from a family's generator or data set, at its training level."""
 
     name: ClassVar[str] = "drawn"
+    method: ClassVar[str] = "generators and data sets"
     together: ClassVar[bool] = False
     vital: ClassVar[bool] = True
 

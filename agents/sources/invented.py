@@ -21,6 +21,7 @@ class Invented(Source):
     """Has the model invent typed tasks (an expression, say), whose answers an executor computes."""
 
     name: ClassVar[str] = "invented"
+    method: ClassVar[str] = "synthetic, prompt-based"
 
     def number(self, settings: ProposerSettings) -> int:
         """As `proposer.invented` says."""

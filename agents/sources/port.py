@@ -50,6 +50,8 @@ class Source(ABC):
 
     name: ClassVar[str]
     """As its entry point calls it: `proposer.sources` names it, and its proposals bear it as their origin."""
+    method: ClassVar[str] = "synthetic"
+    """What the field calls ways of its kind, such as `synthetic, prompt-based`."""
     paper: ClassVar[str] = ""
     """Where it was described."""
     template: ClassVar[str] = ""

@@ -40,6 +40,7 @@ class SelfInstruct(Source):
     """
 
     name: ClassVar[str] = "self_instruct"
+    method: ClassVar[str] = "synthetic, prompt-based"
     paper: ClassVar[str] = "Wang et al. 2022, arXiv 2212.10560; CoT-Self-Instruct, Yu et al. 2025, arXiv 2507.23751"
     template: ClassVar[str] = "self_instruct.jinja"
     needs: ClassVar[tuple[str, ...]] = (NAME,)

@@ -44,6 +44,7 @@ class Transformed(Source):
     """
 
     name: ClassVar[str] = "transformed"
+    method: ClassVar[str] = "synthetic, transformation-based"
     paper: ClassVar[str] = (
         "WizardLM, Xu et al. 2023, arXiv 2304.12244; WRAP, Maini et al. 2024, arXiv 2401.16380; MetaMath, Yu et al. "
         "2023, arXiv 2309.12284"

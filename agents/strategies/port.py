@@ -73,9 +73,16 @@ def strategies(named: Sequence[str], samples: int = 8) -> list[Strategy]:
 
     Raises:
         PluginError: There is none of a name.
-        AgentError: It is no strategy.
+        AgentError: It is no strategy, or cannot be made.
     """
-    return [_kind(name)(samples) for name in named]
+    return [_made(name, samples) for name in named]
+
+
+def _made(name: str, samples: int) -> Strategy:
+    try:
+        return _kind(name)(samples)
+    except TypeError as error:
+        raise AgentError(f"strategy {name!r} cannot be made: {error}") from error
 
 
 def answering() -> list[str]:

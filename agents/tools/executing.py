@@ -67,4 +67,8 @@ def printing(program: str) -> str:
     if not isinstance(last, ast.Expr) or any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls):
         return program
     tree.body[-1] = ast.Expr(ast.Call(ast.Name("print", ast.Load()), [last.value], []))
-    return ast.unparse(ast.fix_missing_locations(tree))
+    try:
+        return ast.unparse(ast.fix_missing_locations(tree))
+    except RecursionError:
+        # A long sum is a deep tree: it can be read and run, but not written down again.
+        return program

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import sqlalchemy as sa
 
 from quintet.memory.ledger import RunLedger
@@ -27,7 +29,7 @@ class Evaluated(Part):
 
 
 def evaluated(ledger: RunLedger) -> list[Evaluated]:
-    """All evaluations of a run, in the order they were recorded."""
+    """All evaluations of a run on its suites, in the order they were recorded; a test of personas is on none."""
     record, e = body(ledger.ledger.engine), events.c
     fields = (record["suite"].as_string(), record["strategy"].as_string(), record["tasks"])
     chosen = sa.select(e.id, e.seq, e.round, e.adapter, *fields).where(e.run == ledger.run, e.kind == Evaluation.kind)
@@ -45,4 +47,5 @@ def evaluated(ledger: RunLedger) -> list[Evaluated]:
             items=digest(tasks),
         )
         for id, seq, round, adapter, suite, strategy, tasks in rows
+        if suite in get_args(Suite)
     ]

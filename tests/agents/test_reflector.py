@@ -69,6 +69,10 @@ async def test_nothing_is_said_while_a_revision_may_yet_solve_it(tmp_path: Path)
     assert isinstance(lesson, Lesson)
 
 
+async def test_where_the_solver_said_nothing_there_is_nothing_to_reflect_on(tmp_path: Path) -> None:
+    assert await reflected(episode(), tmp_path) == ([], [])
+
+
 async def test_what_is_no_lesson_is_none_and_costs_nothing_else(tmp_path: Path) -> None:
     for place, nonsense in enumerate(("banana", '{"lesson": ""}', '{"lesson": "Add the', "")):
         records, asked = await reflected(episode("41", "40"), tmp_path / str(place), nonsense)

@@ -251,6 +251,7 @@ def test_rescoring_by_metrics_that_cannot_is_refused(tiny_model_folder: Path, tm
         ({"weights": {"tokens": 1.0}, "metrics": ["worth"]}, "no metric may have its name"),
         ({"weights": {"tokens": 1.0}, "at_least": {"worth": 0.1}}, "'worth' is not computed"),
         ({"rescore": 3}, "perplexity"),
+        ({"weights": {"tokens": float("nan")}}, "finite number"),
     ],
 )
 def test_a_wrong_rule_is_refused(curator: dict[str, Any], told: str) -> None:

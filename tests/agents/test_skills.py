@@ -65,6 +65,7 @@ def test_of_a_program_the_function_is_kept_with_what_it_needs_and_nothing_is_don
         (f"def f():\n    return '{'x' * MOST_CHARACTERS}'", "", "too long"),
         ("\x00", "", "no Python"),
         ("(" * 5000, "", "no Python"),
+        (f"def f(x):\n    return x{' + 1' * 500}", "", "nested too deeply"),
         ("class A:\n    def f(self):\n        return 1", "", "no function"),
     ],
 )

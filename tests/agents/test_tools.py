@@ -19,7 +19,7 @@ from quintet.agents.strategies.acting import WithTools
 from quintet.agents.table import Question
 from quintet.agents.tools import Tool, ToolError, load_tools, used
 from quintet.agents.tools.calculating import Calculator
-from quintet.agents.tools.executing import Python
+from quintet.agents.tools.executing import Python, printing
 from quintet.agents.tools.port import MOST_CHARACTERS
 from quintet.agents.tools.searching import Search
 from quintet.models.requests import Request
@@ -106,6 +106,12 @@ async def test_python_runs_in_the_sandbox_and_nothing_gets_out_of_it(tmp_path: P
         assert await used(Python(), words, desk)
     assert not mark.exists()
     assert len(await used(Python(), "print('x' * 5000)", desk)) == MOST_CHARACTERS
+
+
+def test_a_program_too_deep_to_be_written_again_is_run_as_it_stands() -> None:
+    assert printing("x = 2\nx + 1") == "x = 2\nprint(x + 1)"
+    deep = "1" + " + 1" * 500
+    assert printing(deep) == deep
 
 
 async def test_without_a_sandbox_python_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,9 @@ def test_what_cannot_be_measured_is_not_shared_out(tiny_model_folder: Path, tmp_
         tiny_settings(tiny_model_folder, proposer={"allocate": "uniform"}, evaluation={"steer_items": 0})
     with pytest.raises(SettingsError, match="name two or more"):
         tiny_settings(tiny_model_folder, curator={"allocate": "uniform"})
+    rules = {"a@b": ["tokens"], "c": ["pass_rate"]}
+    with pytest.raises(SettingsError, match="rules names 'a@b': a rule's name holds no @"):
+        tiny_settings(tiny_model_folder, curator={"allocate": "uniform", "rules": rules})
     with pytest.raises(PluginError, match="bandit 'tompson' is unknown: did you mean 'thompson'"):
         Loop(settings(tiny_model_folder, "tompson"), tasks=families(), workspace=tmp_path).run()
 

@@ -18,6 +18,7 @@ from wild import CANARY, Tosses, Wild
 
 from quintet import Loop
 from quintet.agents.errors import AgentError
+from quintet.agents.solver import shown
 from quintet.agents.strategies import strategies
 from quintet.graph.errors import LoopError
 from quintet.graph.judging import Judging
@@ -179,6 +180,21 @@ def test_evaluation_plays_greedily_and_judges_by_replay(ledger: RunLedger) -> No
         assert outcomes[-1].done or len(actions) == Tosses.turns
         assert answer.score == outcomes[-1].reward
         assert answer.strict == answer.correct
+
+
+def test_what_an_evaluation_took_is_that_of_every_action(ledger: RunLedger) -> None:
+    table: Any = SimpleNamespace(ledger=ledger)
+    judging = Judging(table, None, None)  # type: ignore[arg-type]
+    [gate] = [one for one in ledger.find(Evaluation, round=1) if one.suite == "gate" and one.adapter == "base"]
+    calls = [one for one in ledger.find(Call, role="evaluation") if one.task in gate.tasks and one.adapter == "base"]
+    assert len(calls) > gate.n
+    assert judging.used(gate).generated == sum(call.completion_tokens for call in calls)
+
+
+def test_one_of_many_actions_is_no_exemplar(ledger: RunLedger) -> None:
+    table: Any = SimpleNamespace(ledger=ledger, examiner=SimpleNamespace(families={"tosses": Tosses()}))
+    assert ledger.find(Row)
+    assert not [row for row in ledger.find(Row) if shown(table, row)]
 
 
 def test_a_family_that_searches_is_evaluated_anew_in_each_round(ledger: RunLedger) -> None:

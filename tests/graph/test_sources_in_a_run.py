@@ -120,7 +120,7 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {here!r}]
-from test_sources import settings
+from test_sources_in_a_run import settings
 from quintet import Loop
 from quintet.models.waves import Waves
 
