@@ -488,8 +488,8 @@ def ran(folder: Path, tiny_model_folder: Path) -> Ran:
     """The script `judged.py` as printed, with the other roles and the plug-ins joined as the pages' configs say."""
     values = tiny_settings(tiny_model_folder, rounds=ROUNDS).model_dump(mode="json", exclude_unset=True)
     for block in BLOCKS:
-        # Families of the pages are too hard for a random model, and nobody listens at the endpoint named.
-        if is_config(block) and not block.name and block.page != "tasks" and "judge" not in block.text:
+        # Nobody listens at the endpoint named; other pages' configs are of runs of their own.
+        if is_config(block) and not block.name and block.page in ("roles", "plugins") and "judge" not in block.text:
             values = merged(values, tomllib.loads(block.text))
     # The skeptic comes with the package.
     joined = [f"{file}:{name}" for file, name in RUN_AT_THE_TABLE.items() if file != "skeptic.py"]
