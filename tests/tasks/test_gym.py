@@ -65,10 +65,13 @@ def test_families_are_picked_by_name() -> None:
         pick(families, ["gdc"])
     assert {info.family for info in catalogue() if info.proposable} == {
         "basic_arithmetic",
+        "basic_arithmetic_tools",
         "chain_sum",
+        "chain_sum_tools",
         "gcd",
         "lcm",
         "products",
+        "products_tools",
     }
 
 
