@@ -46,8 +46,8 @@ class Challenger(Source):
     template: ClassVar[str] = "challenger.jinja"
 
     def __init__(self, band: Sequence[float] = (0.1, 0.9), samples: int = 4) -> None:
-        in_order = len(band) == 2 and 0 <= band[0] <= band[1] <= 1
-        checked("band", list(band), in_order, "two pass rates, the lower one first")
+        pair = isinstance(band, Sequence) and len(band) == 2 and all(isinstance(rate, int | float) for rate in band)
+        checked("band", band, pair and 0 <= band[0] <= band[1] <= 1, "two pass rates, the lower one first")
         checked("samples", samples, samples == 0 or wholes(samples), "a whole number")
         self.low, self.high, self.samples = *band, samples
 

@@ -209,6 +209,7 @@ def test_the_report_of_such_a_run_can_be_read(workspace: Path, ledger: RunLedger
     assert "round" in told.table()
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_have_one_ledger(tmp_path: Path, workspace: Path, tiny_model_folder: Path) -> None:
     Loop(settings(tiny_model_folder), tasks=[Tosses()], workspace=tmp_path).run()
     with Workspace(tmp_path).ledger() as one, Workspace(workspace).ledger() as other:

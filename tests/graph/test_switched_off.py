@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from parity import Parity
 from tiny import tiny_settings
 
 from quintet import Loop
 from quintet.memory.workspace import Workspace
 from quintet.records import Attempt, Call, Critique, Curriculum, Proposal, Recall, Record, Row
+
+pytestmark = pytest.mark.slow
 
 
 def ran(workspace: Path, model: Path, **changes: Any) -> list[Record]:
@@ -25,7 +28,8 @@ def of(records: list[Record], kind: type[Record]) -> list[Any]:
 
 
 def test_without_advice_failed_attempts_are_revised_all_the_same(tiny_model_folder: Path, tmp_path: Path) -> None:
-    records = ran(tmp_path, tiny_model_folder, critic={"advise": False})
+    assert [call for call in of(ran(tmp_path / "with", tiny_model_folder), Call) if call.role == "critic"]
+    records = ran(tmp_path / "without", tiny_model_folder, critic={"advise": False})
     revised = [attempt for attempt in of(records, Attempt) if attempt.revises]
     assert revised
     assert not [call for call in of(records, Call) if call.role == "critic"]
@@ -33,7 +37,8 @@ def test_without_advice_failed_attempts_are_revised_all_the_same(tiny_model_fold
 
 
 def test_without_recall_nothing_comes_back(tiny_model_folder: Path, tmp_path: Path) -> None:
-    records = ran(tmp_path, tiny_model_folder, memory={"recall": 0})
+    assert of(ran(tmp_path / "with", tiny_model_folder), Recall)
+    records = ran(tmp_path / "without", tiny_model_folder, memory={"recall": 0})
     assert of(records, Row)
     assert [attempt for attempt in of(records, Attempt) if attempt.revises and attempt.round == 2]
     assert not of(records, Recall)
