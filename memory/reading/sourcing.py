@@ -75,7 +75,7 @@ def count_sources(ledger: RunLedger, round: int | None = None) -> dict[int, dict
             refused[number, source][reason] = count
     for key, reasons in refused.items():
         found[key]["refused"] = dict(sorted(reasons.items(), key=lambda one: -one[1]))
-    brought = sa.select(p.round, p.origin, p.task).where(p.accepted).distinct().subquery()
+    brought = sa.select(p.round, p.origin, p.task).where(p.accepted).distinct()
     for name, numbers in _of_tasks(ledger, round, brought).items():
         for key, value in numbers.items():
             found.setdefault(key, {})[name] = value
@@ -111,33 +111,31 @@ def _sum(counts: Sequence[SourceCounts]) -> SourceCounts:
     return SourceCounts(**added, refused=dict(refused.most_common()), reward=reward)
 
 
-def _of_tasks(ledger: RunLedger, round: int | None, brought: sa.Subquery) -> dict[str, dict[tuple[int, str], int]]:
-    """What came of the tasks that each source brought, by the field's name, then by round and source."""
-    record, b = body(ledger.ledger.engine), brought.c
+def _of_tasks(ledger: RunLedger, round: int | None, brought: sa.Select[Any]) -> dict[str, Counter[tuple[int, str]]]:
+    """What came of the tasks that each source brought, by the field's name, then by round and source.
+
+    They meet here: SQLite, asked to join them, reads every attempt for each task.
+    """
+    record = body(ledger.ledger.engine)
     attempts = _of(ledger, Attempt, round, turn=record["turn"].as_integer())
     critiques = _of(
         ledger, Critique, round, attempt=record["attempt"].as_string(), correct=record["correct"].as_boolean()
     )
     rows, tasks = _of(ledger, Row, round), _of(ledger, Task, None, grounding=record["grounding"].as_string())
-    judged = (
-        sa.select(b.round, b.origin, sa.func.count(), sa.func.sum(sa.cast(critiques.c.correct, sa.Integer)))
-        .join(critiques, (critiques.c.round == b.round) & (critiques.c.task == b.task))
-        .join(attempts, (attempts.c.id == critiques.c.attempt) & (attempts.c.turn == 0))
-    )
-    learnt = sa.select(b.round, b.origin, sa.func.count()).join(
-        rows, (rows.c.round == b.round) & (rows.c.task == b.task)
-    )
-    agreed = (
-        sa.select(b.round, b.origin, sa.func.count())
-        .join(tasks, tasks.c.id == b.task)
-        .where(tasks.c.grounding == "agreement")
-    )
-    found: dict[str, dict[tuple[int, str], int]] = {"attempts": {}, "right": {}, "rows": {}, "agreed": {}}
-    for number, source, attempted, right in _read(ledger, judged.group_by(b.round, b.origin)):
-        found["attempts"][number, source], found["right"][number, source] = attempted, right
-    for name, chosen in (("rows", learnt), ("agreed", agreed)):
-        for number, source, count in _read(ledger, chosen.group_by(b.round, b.origin)):
-            found[name][number, source] = count
+    c, first = critiques.c, sa.select(attempts.c.id).where(attempts.c.turn == 0)
+    right = sa.func.sum(sa.cast(c.correct, sa.Integer))
+    marks = sa.select(c.round, c.task, sa.func.count(), right).where(c.attempt.in_(first)).group_by(c.round, c.task)
+    learnt = sa.select(rows.c.round, rows.c.task, sa.func.count()).group_by(rows.c.round, rows.c.task)
+    marked = {(number, task): (count, solved) for number, task, count, solved in _read(ledger, marks)}
+    taught = {(number, task): count for number, task, count in _read(ledger, learnt)}
+    agreed = {id for (id,) in _read(ledger, sa.select(tasks.c.id).where(tasks.c.grounding == "agreement"))}
+    found: dict[str, Counter[tuple[int, str]]] = {name: Counter() for name in ("attempts", "right", "rows", "agreed")}
+    for number, source, task in _read(ledger, brought):
+        count, solved = marked.get((number, task), (0, 0))
+        found["attempts"][number, source] += count
+        found["right"][number, source] += solved
+        found["rows"][number, source] += taught.get((number, task), 0)
+        found["agreed"][number, source] += task in agreed
     return found
 
 

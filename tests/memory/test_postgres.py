@@ -120,8 +120,8 @@ def test_memories_and_evaluations_are_counted_the_same_way(url: str, tmp_path: P
             found.append((remembers(run), recalls(run), times(run, row.id), recalled_in, gone(run), reasons, heads))
     assert found[0] == found[1]
     known, counted, *_ = found[0]
-    assert (known.memories, known.held) == ({"task": 2, "lesson": 1, "row": 1}, 2)
-    assert known.retired == {"task": 0, "lesson": 0, "row": 1}
+    assert (known.memories, known.held) == ({"task": 2, "lesson": 1, "row": 1, "skill": 0}, 2)
+    assert known.retired == {"task": 0, "lesson": 0, "row": 1, "skill": 0}
     assert [(one.recalls, one.distance, one.roles) for one in counted.often] == [
         (2, 0.25, {"critic": 1, "solver": 1}),
         (2, 0.5, {"critic": 1, "solver": 1}),
