@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Sequence
+from statistics import fmean
 
 from quintet.evaluation.gate import compare
 from quintet.evaluation.settings import EvaluationSettings, MonitorSettings
@@ -162,15 +163,15 @@ def _by_task(judged: Sequence[Judged]) -> list[list[Judged]]:
 
 
 def _solved(first: Sequence[Judged], k: int) -> dict[str, float]:
-    """pass@1 and pass@k of first attempts, as means over tasks."""
+    """pass@1 and pass@k of first attempts, as means over tasks: exact ones, as trajectories end in any order."""
     groups = _by_task(first)
     if not groups:
         return {}
     counts = [(len(group), sum(item.critique.correct for item in group)) for group in groups]
     k = min(k, *(samples for samples, _ in counts))
     return {
-        "pass@1": sum(pass_at_k(samples, correct, 1) for samples, correct in counts) / len(counts),
-        f"pass@{k}": sum(pass_at_k(samples, correct, k) for samples, correct in counts) / len(counts),
+        "pass@1": fmean(pass_at_k(samples, correct, 1) for samples, correct in counts),
+        f"pass@{k}": fmean(pass_at_k(samples, correct, k) for samples, correct in counts),
     }
 
 
@@ -226,7 +227,7 @@ def _watch_diversity(
     groups = [group for group in _by_task(first) if len(group) > 1]
     if groups:
         distinct = [len({item.attempt.answer for item in group}) / len(group) for group in groups]
-        values["distinct"] = sum(distinct) / len(distinct)
+        values["distinct"] = fmean(distinct)
     open_tasks = [
         group
         for group in groups
@@ -235,7 +236,7 @@ def _watch_diversity(
     ]
     if open_tasks:
         distinct = [len({item.attempt.answer for item in group}) / len(group) for group in open_tasks]
-        values["distinct_unsolved"] = sum(distinct) / len(distinct)
+        values["distinct_unsolved"] = fmean(distinct)
         if len(open_tasks) >= bounds.least and values["distinct_unsolved"] < bounds.distinct:
             alarms.append(f"distinct: {values['distinct_unsolved']:.0%} distinct answers on unsolved tasks")
     wrong: dict[str, list[str]] = defaultdict(list)

@@ -270,8 +270,8 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
     """
     if len(one) < 2:
         return None
-    middle, centre = sum(one) / len(one), sum(other) / len(other)
-    spread = math.sqrt(sum((x - middle) ** 2 for x in one) * sum((y - centre) ** 2 for y in other))
+    middle, centre = math.fsum(one) / len(one), math.fsum(other) / len(other)
+    spread = math.sqrt(math.fsum((x - middle) ** 2 for x in one) * math.fsum((y - centre) ** 2 for y in other))
     if not spread:
         return None
-    return sum((x - middle) * (y - centre) for x, y in zip(one, other, strict=True)) / spread
+    return math.fsum((x - middle) * (y - centre) for x, y in zip(one, other, strict=True)) / spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -235,6 +236,25 @@ def test_the_critics_marks_are_held_against_the_verifier(
     assert found.values["critic_agreement"] == pytest.approx(agrees)
     assert found.values.get("critic_correlation") == (None if correlates is None else pytest.approx(correlates))
     assert [alarm.split(":")[0] for alarm in found.alarms] == ([] if agrees == 1 else ["critic_agreement"])
+
+
+def test_the_order_in_which_attempts_ended_changes_no_value() -> None:
+    made = Round()
+    source = random.Random(0)
+    made.critiques = [
+        one.model_copy(update={"correct": source.random() < 0.4, "verdict": "accept"}) for one in made.critiques
+    ]
+    correct = {critique.attempt: critique.correct for critique in made.critiques}
+    made.selections = [
+        one.model_copy(update={"scores": {"rubric": source.randint(1, 5), "correct": float(correct[one.attempt])}})
+        for one in made.selections
+    ]
+    found = made.watch().values
+    assert {"pass@1", "pass@4", "distinct", "critic_correlation"} <= found.keys()
+    for _ in range(10):
+        for shuffled in (made.attempts, made.critiques, made.selections):
+            source.shuffle(shuffled)
+        assert made.watch().values == found
 
 
 def test_a_fall_within_noise_is_no_alarm() -> None:
