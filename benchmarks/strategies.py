@@ -8,9 +8,10 @@ Writes the table between the markers of `docs/strategies.md`. Interrupted, it is
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from arms import ROOT, write  # type: ignore[import-not-found]
 
 from quintet.agents.strategies import GROUP
 from quintet.graph.adapters import registered
@@ -18,8 +19,7 @@ from quintet.graph.comparing import Against, Compared, Way, compare_on
 from quintet.plugins import names
 from quintet.records import BASE, GREEDY
 
-PAGE = Path(__file__).parents[1] / "docs" / "strategies.md"
-BEGIN, END = "<!-- measured: written by benchmarks/strategies.py -->", "<!-- end of measured -->"
+PAGE = ROOT / "docs" / "strategies.md"
 
 
 def table(found: Compared) -> Iterator[str]:
@@ -54,19 +54,6 @@ def section(found: Compared, adapter: str) -> Iterator[str]:
     yield ""
 
 
-def write(text: str, page: Path = PAGE) -> None:
-    """Put the tables between the markers.
-
-    Raises:
-        SystemExit: The page has no such place.
-    """
-    before = page.read_text(encoding="utf-8")
-    place = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not place.search(before):
-        raise SystemExit(f"{page} has no place between {BEGIN} and {END}")
-    page.write_text(place.sub(lambda _: f"{BEGIN}\n\n{text.strip()}\n\n{END}", before), encoding="utf-8")
-
-
 def main() -> None:
     """Evaluate what the ledger lacks, print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -97,7 +84,7 @@ def main() -> None:
         print(found.text(), flush=True)
         lines += section(found, adapter)
     if not args.no_page:
-        write("\n".join(lines))
+        write(PAGE, "measured", iter(lines), "strategies")
 
 
 if __name__ == "__main__":
