@@ -51,6 +51,15 @@ def plugins(group: str) -> Iterator[Plugin]:
         yield _loaded(point, group)
 
 
+def installed(group: str) -> Iterator[tuple[str, Plugin | PluginError]]:
+    """The same with their names, to be listed: of one that does not load, the error."""
+    for name, point in _points(group).items():
+        try:
+            yield name, _loaded(point, group)
+        except PluginError as error:
+            yield name, error
+
+
 def names(group: str) -> list[str]:
     """The names in an entry-point group, sorted; nothing is imported."""
     return list(_points(group))

@@ -80,6 +80,7 @@ class Curator(RoundRole):
                 self._completion(attempt),
                 prompt=() if attempt.transitions else solver.prompt(tasks[attempt.task]),
                 adapter=round.incumbent,
+                rows=self._number(attempt),
             )
             for attempt in attempts
         ]
@@ -93,6 +94,12 @@ class Curator(RoundRole):
         if not isinstance(call, Call):
             return Completion(text=attempt.text, finish="error")
         return call.completions[attempt.sample]
+
+    def _number(self, attempt: Attempt) -> int:
+        """How many rows an attempt would give."""
+        if not attempt.transitions:
+            return 1
+        return sum(move.learnable for move in trajectories.moves(self.table.ledger, attempt))
 
     def _refusal(self, candidate: Candidate) -> str:
         """Why an attempt is not worth learning; empty if it is."""
@@ -140,16 +147,23 @@ class Curator(RoundRole):
             kept: Attempts worth learning.
             counts: How many rows each rule may choose; they take turns.
         """
-        if not counts or len(kept) <= self.settings.row_budget:
+        if not counts or sum(one.rows for one in kept) <= self.settings.row_budget:
             # Where there is room for all, no rule has made a difference.
-            return {one.attempt.id: "" for one in self._ranked(kept, self.settings.prefer)[: self.settings.row_budget]}
+            ranked = self._ranked(kept, self.settings.prefer)
+            out = {one.attempt.id for one in beyond(ranked, lambda one: None, self.settings.row_budget)}
+            return {one.attempt.id: "" for one in ranked if one.attempt.id not in out}
         rankings = {rule: iter(self._ranked(kept, self.settings.rules[rule])) for rule in sorted(counts)}
+        left = dict(counts)
         chosen: dict[str, str] = {}
-        for turn in range(max(counts.values())):
+        while any(left.values()):
             for rule, ranking in rankings.items():
-                if turn < counts[rule]:
-                    best = next(one.attempt.id for one in ranking if one.attempt.id not in chosen)
-                    chosen[best] = rule
+                # What does not fit now never will.
+                fits = (one for one in ranking if one.attempt.id not in chosen and one.rows <= left[rule])
+                if left[rule] and (best := next(fits, None)) is not None:
+                    chosen[best.attempt.id] = rule
+                    left[rule] -= best.rows
+                else:
+                    left[rule] = 0
         return chosen
 
     def _ranked(self, candidates: Sequence[Candidate], prefer: Sequence[str]) -> list[Candidate]:

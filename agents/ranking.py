@@ -40,19 +40,20 @@ def weigh(candidates: Sequence[Candidate], weights: Mapping[str, float]) -> None
 
 
 def beyond(ranked: Sequence[Candidate], of: Callable[[Candidate], Hashable], most: int) -> list[Candidate]:
-    """The candidates beyond the best so many of their group.
+    """The candidates beyond the rows that their group may have; each is within or beyond as a whole.
 
     Args:
-        ranked: The best first.
+        ranked: The best first; one that does not fit leaves its room to those after it.
         of: A candidate's group.
-        most: How many a group may have.
+        most: How many rows a group may have.
     """
     taken: Counter[Hashable] = Counter()
     found = []
     for one in ranked:
-        taken[of(one)] += 1
-        if taken[of(one)] > most:
+        if taken[of(one)] + one.rows > most:
             found.append(one)
+        else:
+            taken[of(one)] += one.rows
     return found
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from quintet.records import Adapter, Attempt, Call, Rescore, Row, Selection
 
 if TYPE_CHECKING:
     from quintet.memory.ledger import RunLedger
+
+
+def newest(rows: Sequence[Row], most: int) -> list[Row]:
+    """The newest rows that fit, in the order recorded; those of one trajectory all or none.
+
+    Args:
+        rows: In the order recorded.
+        most: How many at most.
+    """
+    return _within(rows, most, reversed(_together(rows)))
 
 
 def drawn(ledger: RunLedger, rows: Sequence[Row], most: int, round: int) -> list[Row]:
@@ -24,7 +34,7 @@ def drawn(ledger: RunLedger, rows: Sequence[Row], most: int, round: int) -> list
     Args:
         ledger: The run's.
         rows: What may be drawn, in the order recorded.
-        most: How many are drawn.
+        most: How many are drawn at most; of a trajectory's rows all are, or none.
         round: The round that trains; later records do not count.
 
     Returns:
@@ -37,15 +47,28 @@ def drawn(ledger: RunLedger, rows: Sequence[Row], most: int, round: int) -> list
         if adapter.round < round:
             trained |= dict.fromkeys(adapter.rows, adapter.round)
     rates = pass_rates(ledger, rows, round)
-    order = sorted(
-        range(len(rows)),
-        key=lambda place: (
-            trained.get(rows[place].id, 0),
-            -4 * rates[rows[place].id] * (1 - rates[rows[place].id]),
-            rows[place].id,
-        ),
-    )
-    return [rows[place] for place in sorted(order[:most])]
+
+    def first(row: Row) -> tuple[int, float, str]:
+        return trained.get(row.id, 0), -4 * rates[row.id] * (1 - rates[row.id]), row.id
+
+    return _within(rows, most, sorted(_together(rows), key=lambda group: min(map(first, group))))
+
+
+def _together(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each attempt: one, or those of a trajectory."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.attempt, []).append(row)
+    return list(groups.values())
+
+
+def _within(rows: Sequence[Row], most: int, groups: Iterable[Sequence[Row]]) -> list[Row]:
+    """The groups that fit, those named first before others; what does not fit leaves its room to the next."""
+    taken: set[str] = set()
+    for group in groups:
+        if len(taken) + len(group) <= most:
+            taken |= {row.id for row in group}
+    return [row for row in rows if row.id in taken]
 
 
 def pass_rates(ledger: RunLedger, rows: Sequence[Row], round: int) -> dict[str, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from quintet.records import Part
+from quintet.tasks.written import NAME as WRITTEN
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0)]
@@ -86,6 +87,16 @@ class ProposerSettings(RoleSettings):
             return {**given, "start_level": dict.fromkeys(families, level)}
         return given
 
+    @field_validator("families")
+    @classmethod
+    def _they_can_be_drawn_from(cls, families: tuple[str, ...]) -> tuple[str, ...]:
+        if WRITTEN in families:
+            raise ValueError(
+                f"{WRITTEN!r} is where sources such as self_instruct put questions in free words, and nobody draws "
+                "from it: name what they start from, such as chain_sum, and them in proposer.sources"
+            )
+        return families
+
     @model_validator(mode="after")
     def _start_levels_are_of_families(self) -> Self:
         if unknown := set(self.start_level) - set(self.families):
@@ -160,9 +171,11 @@ class CuratorSettings(RoleSettings):
     """Settings of the curator."""
 
     rows_per_task: int = Field(4, gt=0)
-    """Most rows from one task, the shortest first: neither easy tasks nor ramblings shall crowd out the rest."""
+    """Most rows from one task, the shortest first: neither easy tasks nor ramblings shall crowd out the rest. Here a
+    trajectory counts as one."""
     row_budget: int = Field(400, gt=0)
-    """Most rows in a round; the hardest and newest tasks come first."""
+    """Most rows in a round; the hardest and newest tasks come first. A trajectory in an environment gives one for each
+    action, all of them or none."""
     metrics: tuple[str, ...] = ()
     """Further metrics of each attempt that are computed and recorded, from the entry-point group `quintet.metrics`;
     correctness, pass rate, novelty, distance to evaluation items and tokens always are."""
@@ -232,7 +245,7 @@ class TrainerSettings(RoleSettings):
     least_rows: int = Field(8, gt=0)
     """Fewer rows than this are not worth a training."""
     row_budget: int = Field(1600, gt=0)
-    """Most rows of one training; it bounds its time."""
+    """Most rows of one training; it bounds its time. Those of one trajectory are taken all or none."""
     replay: Literal["newest", "learnability"] = "newest"
     """Which rows are taken where there are more: the newest, or (as in AdaSTaR, arXiv 2505.16322) those trained on
     longest ago, and of these the ones whose tasks teach most now."""

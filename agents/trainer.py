@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from quintet.agents.replay import drawn
+from quintet.agents.replay import drawn, newest
 from quintet.agents.roles import RoundRole
 from quintet.agents.settings import TrainerSettings
 from quintet.agents.table import Round
@@ -62,7 +62,7 @@ class Trainer(RoundRole):
 
         Continued from the incumbent it takes the rows since that was trained (those of rejected rounds too); begun
         at the base (STaR, arXiv 2203.14465) it takes all rows of the run. Within a budget, the newest win, or those
-        that a replay buffer draws.
+        that a replay buffer draws; the rows of a trajectory stay together.
         """
         start, since = BASE, 0
         if self.table.training.start == "incumbent":
@@ -72,4 +72,4 @@ class Trainer(RoundRole):
         rows = [row for row in self.table.ledger.find(Row) if since < row.round <= round.number]
         if self.settings.replay == "learnability":
             return start, drawn(self.table.ledger, rows, self.settings.row_budget, round.number)
-        return start, rows[-self.settings.row_budget :]
+        return start, newest(rows, self.settings.row_budget)

@@ -145,6 +145,10 @@ def test_the_same_seed_draws_the_same_questions():
     assert first == again
 '''
 
+folder_option = click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default=Path(), help="Where to write (default: here)."
+)
+
 
 @click.group()
 def new() -> None:
@@ -156,9 +160,7 @@ def new() -> None:
 @click.option("--after", "after", metavar="CHAIR", help="The player it speaks after (default: critic).")
 @click.option("--before", "before", metavar="CHAIR", help="The player it speaks before, instead.")
 @click.option("--verdict", is_flag=True, help="Its reply carries a verdict, which routes.")
-@click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), default=Path(), help="Where to write (default: here)."
-)
+@folder_option
 @json_option
 @guarded
 def role(name: str, after: str | None, before: str | None, verdict: bool, folder: Path, as_json: bool) -> None:
@@ -203,43 +205,30 @@ def role(name: str, after: str | None, before: str | None, verdict: bool, folder
     _write(folder, files, f"quintet run CONFIG.toml --role {folder / name}.py:{title}", as_json)
 
 
-@new.command()
-@click.argument("name")
-@click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), default=Path(), help="Where to write (default: here)."
-)
-@json_option
-@guarded
-def task(name: str, folder: Path, as_json: bool) -> None:
-    """Write a task family called NAME: its class and its test."""
-    _begin(name, TASK, TASK_TEST, folder, as_json)
+def begins(kind: str, what: str, template: str, test: str) -> None:
+    """Add the command that begins a family of a kind."""
+
+    @new.command(kind, help=f"Write {what} called NAME: its code and its test.")
+    @click.argument("name")
+    @folder_option
+    @json_option
+    @guarded
+    def begin(name: str, folder: Path, as_json: bool) -> None:
+        from quintet.tasks.families import catalogue
+
+        name, title = _names(name)
+        if any(family.family == name for family in catalogue()):
+            raise click.UsageError(f"{name} is a task family already: choose another name")
+        words = {"name": name, "title": title, "file": f"{name}.py"}
+        files = {f"{name}.py": template.format(**words), f"test_{name}.py": test.format(**words)}
+        _write(folder, files, f"quintet run CONFIG.toml --task {folder / name}.py:{title}", as_json)
+        if not as_json:
+            practised = f'families = ["{name}"] under [proposer], families = {{ {name} = [0] }} under [evaluation]'
+            click.echo(f"practise it: {practised}", err=True)
 
 
-@new.command()
-@click.argument("name")
-@click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), default=Path(), help="Where to write (default: here)."
-)
-@json_option
-@guarded
-def environment(name: str, folder: Path, as_json: bool) -> None:
-    """Write an environment called NAME: its classes and its test."""
-    _begin(name, ENVIRONMENT, ENVIRONMENT_TEST, folder, as_json)
-
-
-def _begin(name: str, template: str, test: str, folder: Path, as_json: bool) -> None:
-    """Write a family's first version."""
-    from quintet.tasks.families import catalogue
-
-    name, title = _names(name)
-    if any(family.family == name for family in catalogue()):
-        raise click.UsageError(f"{name} is a task family already: choose another name")
-    words = {"name": name, "title": title, "file": f"{name}.py"}
-    files = {f"{name}.py": template.format(**words), f"test_{name}.py": test.format(**words)}
-    _write(folder, files, f"quintet run CONFIG.toml --task {folder / name}.py:{title}", as_json)
-    if not as_json:
-        practised = f'families = ["{name}"] under [proposer], families = {{ {name} = [0] }} under [evaluation]'
-        click.echo(f"practise it: {practised}", err=True)
+begins("task", "a task family", TASK, TASK_TEST)
+begins("environment", "an environment", ENVIRONMENT, ENVIRONMENT_TEST)
 
 
 def _names(given: str) -> tuple[str, str]:

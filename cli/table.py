@@ -74,7 +74,12 @@ def methods(as_json: bool) -> None:
         show_table(
             ["name", "method", "what it does", "how to have it"],
             [
-                [m.name, m.method, f"{m.what} Measured: {m.measured}" if m.measured else m.what, m.use.replace("`", "")]
+                [
+                    m.name,
+                    m.method,
+                    f"{m.what} Measured: {m.measured}" if m.measured else m.what or m.error,
+                    m.use.replace("`", ""),
+                ]
                 for m in found
                 if m.process == process
             ],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.playing import environment
 from quintet.agents.strategies import Desk, Solution, Strategy
 from quintet.agents.table import Question, Table
+from quintet.errors import QuintetError
 from quintet.records import Task
 
 NO_STRATEGY = "strategies answer questions at once, and an environment is acted out"
@@ -50,14 +52,41 @@ def desk(table: Table, strategy: Strategy, task: Task, adapter: str, round: int,
     return Desk(table, question, family, budget, verified if strategy.upper_bound else None)
 
 
+@contextmanager
+def naming(strategy: Strategy) -> Iterator[None]:
+    """Say of what a strategy raises that it did.
+
+    Raises:
+        AgentError: It raised something of its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        # A strategy is anybody's code; what is our own says itself what it is, in a group too.
+        if isinstance(error, QuintetError) or (isinstance(error, ExceptionGroup) and error.subgroup(QuintetError)):
+            raise
+        raise AgentError(f"strategy {strategy.name!r} raised {type(error).__name__}: {error}", fault=True) from error
+
+
+async def prepare(strategy: Strategy, desks: Sequence[Desk]) -> None:
+    """Let a strategy look at all questions that are going to be asked.
+
+    Raises:
+        AgentError: The strategy raised something of its own.
+    """
+    with naming(strategy):
+        await strategy.prepare(desks)
+
+
 async def solved(strategy: Strategy, desk: Desk) -> Solution:
     """A strategy's answer.
 
     Raises:
         NoAnswerError: The model gave none.
-        AgentError: The strategy returned something else.
+        AgentError: The strategy returned something else, or raised something of its own.
     """
-    found: object = await strategy.solve(desk)
+    with naming(strategy):
+        found: object = await strategy.solve(desk)
     if not isinstance(found, Solution):
         raise AgentError(f"strategy {strategy.name!r} returned {type(found).__name__}, no Solution")
     return found
@@ -65,7 +94,7 @@ async def solved(strategy: Strategy, desk: Desk) -> Solution:
 
 async def by_strategy(table: Table, strategy: Strategy, desks: Sequence[Desk]) -> list[str]:
     """A strategy's answers, one a desk; an empty one where the model gave none."""
-    await strategy.prepare(desks)
+    await prepare(strategy, desks)
 
     async def one(desk: Desk) -> str:
         async with table.seated():

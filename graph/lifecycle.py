@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from quintet.agents.hearing import hear
 from quintet.agents.players import beside
+from quintet.agents.playing import environment
 from quintet.agents.proposer import Proposer
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
 from quintet.agents.table import Episode, Round, Table
@@ -191,7 +192,8 @@ async def episodes(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     async def converse(task: Task) -> None:
         nonlocal done
         chosen = int(task.id[-4:], 16) < 0x10000 * solver.revise_share
-        revise = solver.revise if chosen else 0
+        # A trajectory is mended while it is played: what a role wants revised later gives no row, and no other turn.
+        revise = solver.revise if chosen and environment(context.table, task) is None else 0
         episode = Episode(state["round"], task, state["incumbent"], turns=solver.turns, revise=revise)
         async with context.table.seated():
             await graph.ainvoke({"episode": episode}, {"recursion_limit": 1000})

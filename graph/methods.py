@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quintet.plugins import plugins
+from quintet.plugins import PluginError, installed
 from quintet.records import Part
 
 MEASURED = Path(__file__).parents[1] / "docs" / "measured.toml"
@@ -53,6 +53,8 @@ class Method(Part):
     """What it was measured to do here, and how."""
     source: str
     """The class."""
+    error: str = ""
+    """Why it cannot be had; empty for what can."""
 
 
 class Named(NamedTuple):
@@ -164,20 +166,25 @@ def page() -> str:
 
 
 def _of(kind: Kind, measured: dict[str, dict[str, str]]) -> Iterator[Method]:
-    if kind.group:
-        found = [(Named(one.name, "", kind.use.replace("NAME", one.name)), one.found) for one in plugins(kind.group)]
-    else:
-        found = [(one, _loaded(one.where)) for one in kind.named]
+    found: list[tuple[Named, Any]] = [(one, _loaded(one.where)) for one in kind.named]
+    for name, plugin in installed(kind.group) if kind.group else ():
+        made = plugin if isinstance(plugin, PluginError) else plugin.found
+        found.append((Named(name, "", kind.use.replace("NAME", name)), made))
     for one, made in found:
+        about = {"process": kind.process, "name": one.name, "use": one.use}
+        if isinstance(made, PluginError):
+            # One broken package must not hide all others.
+            yield Method(**about, method=kind.method, what="", paper="", source="", error=str(made))
+            continue
+        # An entry point may name an object, which has no name of its own.
+        owner = made if hasattr(made, "__qualname__") else type(made)
         yield Method(
-            process=kind.process,
+            **about,
             method=getattr(made, "method", "") or kind.method,
-            name=one.name,
-            use=one.use,
             what=" ".join((inspect.getdoc(made) or "").split("\n\n")[0].split()),
             paper=one.paper or getattr(made, "paper", ""),
             measured=measured.get(kind.group.rpartition(".")[2] or "others", {}).get(one.name, ""),
-            source=f"{made.__module__}.{made.__qualname__}",
+            source=f"{owner.__module__}.{owner.__qualname__}",
         )
 
 
@@ -192,7 +199,8 @@ def _tables(found: list[Method]) -> Iterator[str]:
         yield "| --- | --- | --- | --- | --- | --- |\n"
         for one in found:
             if one.process == process:
-                cells = (one.method, f"`{one.name}`", one.what, one.paper, one.use, one.measured or "nothing yet")
+                what = one.what or one.error
+                cells = (one.method, f"`{one.name}`", what, one.paper, one.use, one.measured or "nothing yet")
                 yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

@@ -16,7 +16,7 @@ from quintet.agents.roles import answered, to_langchain
 from quintet.agents.strategies import Desk, Solution, Strategy, strategies
 from quintet.agents.table import Question, Table
 from quintet.graph.adapters import known, standing
-from quintet.graph.answering import solved
+from quintet.graph.answering import prepare, solved
 from quintet.graph.curating import Place
 from quintet.graph.errors import LoopError
 from quintet.graph.opening import Emitter, examined, laid
@@ -145,7 +145,7 @@ async def solve(
     found = []
     for adapter in side.adapters:
         desk = Desk(side.table, Question(question, 0, adapter), reading, tokens)
-        await chosen.prepare([desk])
+        await prepare(chosen, [desk])
         solution = await solved(chosen, desk)
         found.append(
             Solved(

@@ -144,6 +144,8 @@ def _checked(family: object, source: str) -> TaskFamily:
         raise TaskError(f"{source} is a {type(family).__name__}, not a TaskFamily: derive it from TaskFamily")
     if not isinstance(getattr(family, "name", None), str) or not family.name:
         raise TaskError(f"{source} has no name: set `name` to a unique string")
+    if "@" in family.name:
+        raise TaskError(f"task family {family.name!r} ({source}): a family's name holds no @, which stands for a level")
     if not isinstance(family.levels, int) or family.levels < 1:
         raise TaskError(f"task family {family.name!r} has {family.levels!r} levels: it needs at least 1")
     if isinstance(family, EnvironmentFamily) and (not isinstance(family.turns, int) or family.turns < 1):

@@ -6,7 +6,7 @@ import math
 from string import Formatter
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from quintet.records import Part, Split
 
@@ -230,6 +230,13 @@ class TaskSettings(Part):
     """Draws in a row that bring no new question before a level counts as used up."""
     text_characters: int = Field(default=20_000, gt=0)
     """Characters of a text that are read, from its end; more is no answer but costs the extractor's time."""
+
+    @field_validator("datasets")
+    @classmethod
+    def _names_are_those_of_families(cls, datasets: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
+        if odd := [name for name in datasets if "@" in name]:
+            raise ValueError(f"{odd[0]!r} names a task family: its name holds no @, which stands for a level")
+        return datasets
 
     @model_validator(mode="after")
     def _shares_are_a_partition(self) -> Self:

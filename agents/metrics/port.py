@@ -36,6 +36,8 @@ class Candidate:
     """What the row would ask; empty for a trajectory, which gives several rows."""
     adapter: str = BASE
     """The incumbent, under which scores that ask the model are computed."""
+    rows: int = 1
+    """How many rows it would give: a trajectory gives one for each action worth learning."""
 
 
 class Metric(ABC):

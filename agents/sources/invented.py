@@ -22,6 +22,7 @@ class Invented(Source):
 
     name: ClassVar[str] = "invented"
     method: ClassVar[str] = "synthetic, prompt-based"
+    vital: ClassVar[bool] = True
 
     def number(self, settings: ProposerSettings) -> int:
         """As `proposer.invented` says."""

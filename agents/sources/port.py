@@ -131,6 +131,8 @@ def load_sources(settings: ProposerSettings) -> list[Source]:
             raise AgentError(f"{found.source} is no Source")
         if found.found.name != name:
             raise AgentError(f"{found.source} calls itself {found.found.name!r}: class and entry point need one name")
+        if "@" in name or "/" in name:
+            raise AgentError(f"{found.source}: a source's name holds no @ and no /, which stand for levels and arms")
         made.append(_made(found.found, settings.options.get(name, {})))
     return made
 

@@ -29,11 +29,12 @@ class SelfInstruct(Source):
 
     The expression that answers the question comes first, as a plan of it, which follows the reasoning before writing of
     CoT-Self-Instruct (Yu et al. 2025, arXiv 2507.23751). Where the question names exactly the expression's numbers, the
-    truth is computed; else the solver answers it several times, and where enough of these answers agree they are taken
-    for the truth, which is on record as `Task.grounding = "agreement"`.
+    truth is computed, and accepted only if the solver's own answers agree on it: the expression is the proposer's word.
+    Where there is nothing to compute, the answers that enough of them agree on are taken for the truth, which is on
+    record as `Task.grounding = "agreement"`.
 
     Args:
-        samples: Attempts by which a question without an executor is grounded.
+        samples: The solver's attempts at a question before it is accepted.
         agreement: Share of them that must agree, above 0 to 1.
         seeds: Exercises shown to the model.
         temperature: Of its words; 1, at which typed tasks are invented, is too much for them.
@@ -89,16 +90,21 @@ class SelfInstruct(Source):
             task = bench.task(proposal.family, problem.draft(), "agreement")
             return Draft(proposal, task, level, free=True, samples=self.samples)
         task = bench.task(proposal.family, problem.draft())
-        return Draft(proposal, task, level, meanings=(problem.meaning,), free=True)
+        return Draft(proposal, task, level, meanings=(problem.meaning,), free=True, samples=self.samples)
 
     def tried(self, draft: Draft, trial: Trial) -> Draft:
-        """Take the majority's answer for the truth, if enough agree on it."""
+        """Take the majority's answer for the truth, or hold a computed truth against it, if enough agree on it."""
         answer, votes = trial.majority()
+        said = f"{votes} of {len(trial.answers)}"
         if answer is None or votes < self.agreement * len(trial.answers):
-            raise Ungrounded("no agreement", f"{votes} of {len(trial.answers)} said {answer}")
+            raise Ungrounded("no agreement", f"{said} said {answer}")
+        if draft.task.truth:
+            if not trial.right[trial.answers.index(answer)]:
+                raise Ungrounded("contradicted", f"{said} said {answer}")
+            return draft.because(f"new; computed, and {said} answers agree")
         task = draft.task.with_(truth={"answer": tells_no_answer(draft.task.question, answer)})
         meanings = tuple(sorted(readings(task.question, answer)))
-        reason = f"new; truth by agreement of {votes} of {len(trial.answers)}"
+        reason = f"new; truth by agreement of {said}"
         return Draft(draft.proposal, task, draft.level, meanings, free=True).because(reason)
 
     def _shown(self, seed: Seed, bench: Bench) -> str:

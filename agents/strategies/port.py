@@ -79,10 +79,12 @@ def strategies(named: Sequence[str], samples: int = 8) -> list[Strategy]:
 
 
 def _made(name: str, samples: int) -> Strategy:
+    kind = _kind(name)
     try:
-        return _kind(name)(samples)
-    except TypeError as error:
-        raise AgentError(f"strategy {name!r} cannot be made: {error}") from error
+        return kind(samples)
+    except Exception as error:
+        # A strategy is anybody's code.
+        raise AgentError(f"strategy {name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def answering() -> list[str]:

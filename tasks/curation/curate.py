@@ -151,6 +151,7 @@ class Curation:
         kept = reasons.kept
         if not len(kept):
             said = ", ".join(f"{number:,} {reason}" for reason, number in rejections.counts.items())
+            said = "; ".join([said, *rejections.failures])
             raise TaskError(f"{self.settings.path}: no rows" + (f" are left of {read:,}: {said}" if read else ""))
         if self._source.stamp() != stamp:
             raise TaskError(f"{self.settings.path} changed while it was read: leave it alone, and start anew")

@@ -72,17 +72,22 @@ class Rejections:
     def __init__(self, path: Path) -> None:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, str] = {}
+        self.failures: list[str] = []
+        """Of each filter that raised: its first row, and what it raised there."""
         self._file = path.open("w", encoding="utf-8", errors="replace")
 
-    def add(self, place: str, reason: str, detail: str, text: str) -> None:
-        """Take down one row."""
+    def add(self, place: str, reason: str, detail: str, text: str, raised: bool = False) -> None:
+        """Take down one row; where a filter raised, the example tells what, which the row's words do not."""
         reason = reason[:REASON]
         if reason not in self.counts and len(self.counts) >= REASONS:
             reason, detail = OTHER, f"{reason}: {detail}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
         line = {"place": place, "reason": reason, "detail": detail, "text": text[:SHOWN]}
         if reason not in self.examples:
-            said = " ".join(f"{place}: {text or detail}".replace("\0", "\N{REPLACEMENT CHARACTER}").split())[:SHOWN]
+            if raised:
+                self.failures.append(f"{reason} at {place}: {detail}")
+            told = f"{detail}, at {place}: {text}" if raised else f"{place}: {text or detail}"
+            said = " ".join(told.replace("\0", "\N{REPLACEMENT CHARACTER}").split())[:SHOWN]
             self.examples[reason] = said.encode("utf-8", "replace").decode()
         # As ASCII: half a surrogate pair is no UTF-8.
         self._file.write(json.dumps(line) + "\n")

@@ -58,7 +58,14 @@ class Sieve:
             return None
         answer = right_answer(item.truth)
         for rule in self._filters:
-            if said := _said(rule, item.question, answer):
+            try:
+                said = str(rule.reject(item.question, answer) or "")
+            except Exception as error:
+                # It may be the user's own code: what it cannot judge is left out, and says why.
+                detail = f"{type(error).__name__}: {error}"
+                self._rejections.add(row.place, f"filter {rule.name} failed", detail, item.question, raised=True)
+                return None
+            if said:
                 reason, _, detail = said.partition(": ")
                 self._rejections.add(row.place, reason, detail, item.question)
                 return None
@@ -76,14 +83,6 @@ def right_answer(truth: Mapping[str, Any]) -> str:
         return str(truth["options"][truth["right"]])
     answer = truth.get("answer", "")
     return answer if isinstance(answer, str) else ""
-
-
-def _said(rule: Filter, question: str, answer: str) -> str:
-    try:
-        return str(rule.reject(question, answer) or "")
-    except Exception as error:
-        # It may be the user's own code: what it cannot judge is left out, and says why.
-        return f"filter {rule.name} failed: {type(error).__name__}: {error}"
 
 
 def _beginning(row: Row | None) -> str:

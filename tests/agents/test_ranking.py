@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quintet.agents.metrics import Candidate
 from quintet.agents.ranking import WORTH, beyond, over_share, percentiles, weigh
-from quintet.records import Attempt, Completion, Critique, Task
+from quintet.agents.replay import newest
+from quintet.records import Attempt, Completion, Critique, Row, Task
 
 TASK = Task(family="sums", level=0, question="1 + 1?", canonical="1 + 1", truth={})
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
@@ -67,3 +69,34 @@ def test_what_is_within_its_share_stays_whole() -> None:
 def test_a_group_gives_up_what_is_beyond_its_number() -> None:
     some = [candidate(answer, number) for number, answer in enumerate("aabab")]
     assert beyond(some, lambda one: one.attempt.answer, 2) == [some[3]]
+
+
+@given(st.lists(st.integers(0, 5), max_size=20), st.integers(0, 20))
+def test_a_budget_counts_rows_and_cuts_nothing_in_two(sizes: list[int], most: int) -> None:
+    some = [replace(candidate("a", number), rows=size) for number, size in enumerate(sizes)]
+    out = beyond(some, lambda one: None, most)
+    within = [one for one in some if one not in out]
+    assert sum(one.rows for one in within) <= most
+    left = most - sum(one.rows for one in within)
+    assert all(one.rows > left for one in out)
+    # Where each gives one row, the budget is the first so many.
+    ones = [replace(one, rows=1) for one in some]
+    assert beyond(ones, lambda one: None, most) == ones[most:]
+
+
+def row(attempt: str, number: int) -> Row:
+    return Row(round=1, task="t", attempt=attempt, selection="s", prompt=(), completion=str(number))
+
+
+@given(st.lists(st.integers(1, 4), max_size=12), st.integers(1, 20))
+def test_a_training_takes_the_newest_rows_and_each_trajectory_whole_or_not_at_all(sizes: list[int], most: int) -> None:
+    rows = [row(f"attempt-{place}", number) for place, size in enumerate(sizes) for number in range(size)]
+    taken = newest(rows, most)
+    assert len(taken) <= most
+    assert [one for one in rows if one in taken] == taken
+    for place, size in enumerate(sizes):
+        assert sum(one.attempt == f"attempt-{place}" for one in taken) in (0, size)
+    if sizes and sizes[-1] <= most:
+        assert rows[-1] in taken
+    ones = [row(f"attempt-{place}", 0) for place in range(len(sizes))]
+    assert newest(ones, most) == ones[-most:]

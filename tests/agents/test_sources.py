@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from sitting import Sitting, sitting
 
 from quintet.agents import proposer as acting
-from quintet.agents.errors import AgentError
+from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import ProposerSettings
 from quintet.agents.sources import Bench, Draft, Source, load_sources
 from quintet.agents.sources.challenger import advantages, learnability
@@ -38,12 +40,12 @@ def problem(expression: str, question: str) -> str:
 
 
 def in_turn(*replies: str) -> Callable[[str], str]:
-    """Replies to the proposer's questions, the last one for ever; the solver does not know."""
+    """Replies to the proposer's questions, the last one for ever; the solver adds what a question names."""
     waiting = list(replies)
 
     def says(asked: str) -> str:
         if "as JSON" not in asked:
-            return "I do not know."
+            return f"Answer: {sum(map(int, re.findall(r'[0-9]+', asked)))}" if "plums" in asked else "I do not know."
         return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
     return says
@@ -89,11 +91,37 @@ async def test_a_word_problem_is_grounded_by_the_expression_that_comes_with_it(t
         )
         judged = await table.table.examiner.judge(task, [f"Answer: {a + b}", f"Answer: {a + b + 1}", "plums"])
         assert [one.correct for one in judged] == [True, False, False]
+        assert proposal.reason == "new; computed, and 8 of 8 answers agree"
+        assert isinstance(table.table.ledger.get(proposal.trial or ""), Call)
         # It names the tasks that it was made after, which are of this round's drawn ones.
         drawn = [p.task for p in said if isinstance(p, Proposal) and p.origin == "drawn"]
         assert proposal.seeds
         assert set(proposal.seeds) <= set(drawn)
         assert f'"{a + b}"' not in "".join(table.model.heard)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        (5, 3, "new; computed, and 5 of 8 answers agree"),
+        (4, 2, "no agreement"),
+        (3, 5, "contradicted"),
+        (0, 8, "contradicted"),
+        (0, 0, "no agreement"),
+    ],
+)
+async def test_a_computed_truth_must_be_what_the_solvers_own_answers_agree_on(
+    tmp_path: Path, right: int, wrong: int, reason: str
+) -> None:
+    """As measured: "a box with 2 toys and 17 pens; how many boxes?" was set with the truth 2 + 17."""
+    async with sitting(tmp_path, lambda _: "", sources=("drawn", "self_instruct"), mix={"self_instruct": 1}) as table:
+        a, b, _ = story(table)
+        question = f"I have a box with {a} toys and a box with {b} pens. How many boxes have I got?"
+        answers = iter(f"Answer: {n}" for n in [a + b] * right + [1] * wrong + list(range(2000, 2008 - right - wrong)))
+        table.model.says = lambda asked: problem(f"{a} + {b}", question) if "as JSON" in asked else next(answers)
+        (proposal,) = await table.proposals("self_instruct")
+        assert proposal.reason == reason
+        assert proposal.accepted is reason.startswith("new")
 
 
 HOSTILE = [
@@ -134,7 +162,8 @@ async def test_what_hardly_differs_in_meaning_is_a_near_duplicate_in_the_same_ro
         a, b, question = story(table)
         other = question.replace("How many plums has he?", "How many plums has he got?")
         table.model.says = in_turn(problem(f"{a} + {b}", question), problem(f"{a} + {b}", other))
-        assert [p.reason for p in await table.proposals("self_instruct")] == ["new", "near-duplicate"]
+        first, second = await table.proposals("self_instruct")
+        assert (first.accepted, second.reason) == (True, "near-duplicate")
         table.model.says = in_turn(problem(f"{a} + {b}", other))
         assert {p.reason for p in await table.proposals("self_instruct", 2)} == {"near-duplicate"}
 
@@ -391,6 +420,18 @@ class Failing(Source):
         raise RuntimeError("no idea")
 
 
+async def test_a_model_that_fails_to_invent_ends_the_run_and_is_not_taken_for_one_without_ideas(tmp_path: Path) -> None:
+    def fails(asked: str) -> str:
+        raise RuntimeError("out of memory")
+
+    async with sitting(tmp_path / "default", fails, invented=2) as table:
+        with pytest.raises(NoAnswerError, match="out of memory"):
+            await table.act()
+        assert not table.table.ledger.find(Proposal)
+    async with sitting(tmp_path / "other", fails, invented=0, sources=("drawn", "challenger")) as table:
+        assert [p.reason for p in await table.proposals("challenger")] == ["source failed"]
+
+
 class Smuggling(Source):
     """Brings a task past all checks."""
 
@@ -460,6 +501,21 @@ def test_a_source_or_option_that_is_not_there_is_refused_in_a_line(
     with pytest.raises((AgentError, PluginError)) as refused:
         load_sources(ProposerSettings(sources=(name,), options={name: options}))
     assert line in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["half/full", "half@full"])
+def test_a_name_that_arms_could_not_be_named_after_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "odd-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[quintet.sources]\n{name} = test_sources:Failing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Failing, "name", name)
+    monkeypatch.setitem(sys.modules, "test_sources", sys.modules[__name__])
+    with pytest.raises(AgentError, match=f"{name} = .*: a source's name holds no @ and no /"):
+        load_sources(ProposerSettings(sources=(name,)))
 
 
 async def test_the_family_of_written_questions_is_drawn_from_by_nobody(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 import quintet as package
 from quintet.agents.errors import AgentError, NoAnswerError
+from quintet.agents.strategies.decoding import SelfConsistency
 from quintet.cli import main
 from quintet.cli.frame import guarded
 from quintet.errors import QuintetError
@@ -130,6 +131,30 @@ def test_neither_is_an_engine_that_fails(quintet: Typed, monkeypatch: pytest.Mon
     result = quintet("solve", "Is 12 even?")
     assert result.exit_code == 1, result.output
     assert "generation failed: RuntimeError: out of memory" in one_line(result)
+
+
+@pytest.mark.parametrize("act", ["prepare", "solve"])
+@pytest.mark.parametrize("command", [["solve", "Is 12 even?"], ["eval", "--suite", "steer"]])
+def test_neither_is_a_strategy_that_raises_and_it_is_named(
+    quintet: Typed, monkeypatch: pytest.MonkeyPatch, command: list[str], act: str
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise ValueError("no votes")
+
+    monkeypatch.setattr(SelfConsistency, act, fail)
+    result = quintet(*command, "--strategy", "self_consistency")
+    assert result.exit_code == 1, result.output
+    assert one_line(result) == "quintet: strategy 'self_consistency' raised ValueError: no votes"
+
+
+def test_a_strategy_that_cannot_be_made_is_named_too(quintet: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("too few")
+
+    monkeypatch.setattr(SelfConsistency, "__init__", fail)
+    result = quintet("solve", "Is 12 even?", "--strategy", "self_consistency")
+    assert result.exit_code == 2, result.output
+    assert one_line(result) == "quintet: strategy 'self_consistency' cannot be made: ValueError: too few"
 
 
 def test_neither_is_a_model_that_serves_something_else(quintet: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,22 +7,28 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import tossing
+from pydantic import BaseModel
 from tossing import settings
 from wild import CANARY, Tosses, Wild
 
-from quintet import Loop
+from quintet import EpisodeRole, Loop
+from quintet.agents.curator import Curator
 from quintet.agents.errors import AgentError
 from quintet.agents.solver import shown
 from quintet.agents.strategies import strategies
+from quintet.agents.table import Episode, Round
+from quintet.agents.trainer import Trainer
 from quintet.graph.errors import LoopError
 from quintet.graph.judging import Judging
 from quintet.graph.report import overview, report
+from quintet.graph.settings import Settings
 from quintet.graph.solving import Side, solve
 from quintet.memory.ledger import RunLedger
 from quintet.memory.lineage import lineage
@@ -106,6 +112,37 @@ def test_nothing_is_revised_and_the_verdict_is_the_replays(ledger: RunLedger) ->
     assert not [call for call in ledger.find(Call) if call.role == "critic"]
 
 
+class Never(EpisodeRole):
+    """Wants all revised."""
+
+    name = "never"
+    after = "critic"
+
+    async def act(self, episode: Episode) -> Wish:
+        return Wish()
+
+
+class Wish(BaseModel):
+    verdict: Literal["revise"] = "revise"
+
+
+def test_a_role_that_wants_a_right_trajectory_revised_is_on_record_and_costs_it_its_row_only(
+    tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    suites = {"steer_items": 0, "gate_items": 12, "final_items": 1}
+    chosen = settings(tiny_model_folder, rounds=1, evaluation=suites)
+    Loop(chosen, roles=[Never()], tasks=[Tosses()], workspace=tmp_path).run()
+    with Workspace(tmp_path).ledger() as ledgers:
+        ledger = ledgers.run("tiny-1")
+        assert {reply.verdict for reply in ledger.find(Reply)} == {"revise"}
+        assert all(attempt.turn == 0 and attempt.transitions for attempt in ledger.find(Attempt))
+        right = {critique.attempt for critique in ledger.find(Critique) if critique.correct}
+        assert right
+        reasons = {one.reason for one in ledger.find(Selection) if one.attempt in right}
+        assert reasons == {"never said revise"}
+        assert not ledger.find(Row)
+
+
 def test_a_chosen_trajectory_gives_a_row_for_each_action_with_the_models_own_words(ledger: RunLedger) -> None:
     rows = ledger.find(Row)
     assert rows
@@ -126,6 +163,36 @@ def test_a_chosen_trajectory_gives_a_row_for_each_action_with_the_models_own_wor
             assert row.prompt[-1].role == "user"
             assert row.attempt == attempt.id
         assert sum(row.weight for row in mine) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("rules", [{}, {"hardest": ("pass_rate",), "shortest": ("tokens",)}])
+async def test_the_row_budget_counts_actions_and_takes_a_trajectory_whole_or_not_at_all(
+    workspace: Path, rules: dict[str, tuple[str, ...]]
+) -> None:
+    async with Loop.resume(None, workspace, tasks=[Tosses()]).context() as context:
+        ledger = context.table.ledger
+        tasks = {task.id: task for task in ledger.find(Task) if task.split == "train"}
+        attempted = dict.fromkeys(one.task for one in ledger.find(Attempt, round=1))
+        scene = Round(1, BASE, {"tosses": 0}, [tasks[id] for id in attempted])
+        whole = Counter(row.attempt for row in ledger.find(Row, round=1))
+        assert max(whole.values()) > 1
+        taken = []
+        for budget in range(1, sum(whole.values()) + 1):
+            settings = context.settings.model_dump()
+            learnt = {"allocate": "uniform", "rules": rules} if rules else {}
+            settings["curator"] |= {"row_budget": budget, **learnt}
+            settings["trainer"] |= {"row_budget": budget}
+            table = replace(context.table, settings=Settings.model_validate(settings))
+            said = await Curator().sit(table).act(scene)
+            chosen = [record for record in said if isinstance(record, Row)]
+            refused = [one.reason for one in said if isinstance(one, Selection) and one.attempt in whole]
+            for rows in (chosen, Trainer().sit(table).materials(scene)[1]):
+                assert len(rows) <= budget
+                assert all(whole[attempt] == number for attempt, number in Counter(row.attempt for row in rows).items())
+            assert len(chosen) == sum(whole.values()) or "over the row budget" in refused
+            taken.append(len(chosen))
+        assert taken[-1] == sum(whole.values())
+        assert taken[0] < taken[-1]
 
 
 def test_lineage_leads_from_a_row_to_every_step_and_from_a_step_to_the_adapter(ledger: RunLedger) -> None:

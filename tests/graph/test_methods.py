@@ -6,6 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from quintet.cli import main
 from quintet.graph.methods import KINDS, MEASURED, methods, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -31,3 +35,22 @@ def test_what_is_measured_exists() -> None:
         for name, said in entries.items():
             assert name in names, f"docs/measured.toml: {group}.{name} is no method"
             assert re.search(r"\d", said), f"docs/measured.toml: {group}.{name} holds no figure"
+
+
+def test_what_does_not_load_is_listed_with_its_error_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {method.name for method in methods()}
+    info = tmp_path / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[quintet.metrics]\nbroken = nowhere_at_all:Broken\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {method.name: method for method in methods()}
+    assert set(found) == before | {"broken"}
+    said = "entry point broken = nowhere_at_all:Broken (quintet.metrics) does not load: ModuleNotFoundError"
+    assert found["broken"].error.startswith(said)
+    assert said in page()
+    shown = CliRunner().invoke(main, ["methods"])
+    assert shown.exit_code == 0, shown.output
+    assert "nowhere_at_all:Broken" in shown.output

@@ -39,6 +39,13 @@ def test_later_sources_win(tmp_path: Path) -> None:
         ("[solver]\nsamples = 0\n", [], {}, ["solver.samples", "run.toml:2", "greater than 0", "not 0"]),
         ("", ["solver.samples=many"], {}, ["(--set solver.samples=many): input should be a valid integer, not 'many'"]),
         ("[proposer]\nfamilies = []\n", [], {}, ["proposer.families is empty"]),
+        (
+            '[proposer]\nfamilies = ["written"]\n',
+            [],
+            {},
+            ["run.toml:2", "'written'", "nobody draws", "proposer.sources"],
+        ),
+        ('[tasks.datasets."a@1"]\npath = "a.csv"\n', [], {}, ["tasks.datasets", "'a@1'", "holds no @"]),
         ('[memory]\ndatabase = "my.db"\n', [], {}, ["run.toml:2", "URL is wanted, such as sqlite:///my.db"]),
         ("", ["solver"], {}, ["--set solver", "KEY=VALUE"]),
         ("", [], {"QUINTET_SOLVR__SAMPLES": "4"}, ["solvr", "QUINTET_SOLVR__SAMPLES", "solver"]),

@@ -241,6 +241,11 @@ class Raves(Filter):
     def reject(self, question, answer):
         return f"of its own {question}"
 
+class Broken(Filter):
+    name = "broken"
+    def reject(self, question, answer):
+        return {}[answer]
+
 class Other:
     pass
 """
@@ -252,6 +257,12 @@ def test_a_filter_of_the_users_own_joins_and_may_fail(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x.jsonl", rows)
     family, _ = curated(data(path, also=[f"{tmp_path}/filters_of_mine.py:Shouts"]))
     assert rejected(family) == [("x.jsonl:4", "shouts"), ("x.jsonl:5", "filter shouts failed")]
+    assert family.curated.examples["filter shouts failed"] == f"OSError: no way, at {path}:5: fail"
+    broken = data(path, also=[f"{tmp_path}/filters_of_mine.py:Broken"])
+    with pytest.raises(
+        TaskError, match=r"of 5: 5 filter broken failed; filter broken failed at .*x\.jsonl:1: KeyError: '"
+    ):
+        curated(broken)
     raves = data(write_lines(path, sums(150)), also=[f"{tmp_path}/filters_of_mine.py:Raves"])
     with pytest.raises(TaskError, match=r"no rows are left of 150: .* 50 other reasons"):
         curated(raves)

@@ -19,6 +19,7 @@ from quintet.tasks.families import catalogue, load_families, pick
 from quintet.tasks.gym_table import FORMS, LIBRARY_LEVELS
 from quintet.tasks.levels import LADDERS
 from quintet.tasks.truths import decode, encode
+from quintet.tasks.written import Written
 
 EXAMPLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "graph_color": lambda truth: json.dumps(
@@ -73,6 +74,13 @@ def test_families_are_picked_by_name() -> None:
         "products",
         "products_tools",
     }
+
+
+def test_a_family_whose_name_looks_like_one_at_a_level_is_refused() -> None:
+    family = Written()
+    family.name = "written@2"
+    with pytest.raises(TaskError, match=r"'written@2' \(quintet.tasks.written.Written\): a family's name holds no @"):
+        load_families([family])
 
 
 @pytest.mark.slow
