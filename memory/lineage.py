@@ -155,7 +155,7 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
         case Recall():
             return f"{record.role} recalled {len(record.items)}: {record.query}"
         case Attempt():
-            return f"answer {record.answer}: {record.text}"
+            return f"actions: {record.text}" if record.transitions else f"answer {record.answer}: {record.text}"
         case Critique():
             verdict = f"{record.verdict}, {'right' if record.correct else 'wrong'} ({record.score:g})"
             return f"{verdict}: {record.error or record.feedback}" if record.error or record.feedback else verdict
@@ -170,8 +170,8 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
         case Row():
             return f"weight {record.weight:g}: {record.completion}"
         case Transition():
-            outcome = record.error or f"{record.observation}{', done' if record.done else ''}"
-            return f"{record.action} → {outcome} (reward {record.reward:g})"
+            end = ", the end" if record.done else ""
+            return f"{record.action} → {record.error or record.observation} (reward {record.reward:g}{end})"
         case Reward():
             return f"{record.role} earned {record.value:g}: {record.reason}"
         case Curation():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from quintet.memory.ledger import Event
+from collections.abc import Iterable, Mapping
+
+from quintet.memory.ledger import Event, RunLedger
 from quintet.memory.lineage import preview
+from quintet.memory.reading.attempts import numbers
 from quintet.memory.reading.chronicle import PLAYED
 from quintet.playground.rendering import points, short
 from quintet.records import (
@@ -27,9 +30,12 @@ from quintet.records import (
     Task,
     Verification,
 )
+from quintet.tasks.environment import decode
 
 GIST = 160
 """Characters of a gist."""
+
+NO_NUMBERS: Mapping[str, int] = {}
 
 
 class Named(Part):
@@ -45,12 +51,18 @@ class Named(Part):
     seq: int
 
 
-def named(event: Event) -> Named:
-    """An event in a line."""
+def numbered(ledger: RunLedger, events: Iterable[Event]) -> dict[str, int]:
+    """By attempt, its number in the conversation, for all attempts at tasks that attempts among these events are at."""
+    tasks = {event.task for event in events if event.kind == Attempt.kind and event.task}
+    return numbers(ledger, tasks) if tasks else {}
+
+
+def named(event: Event, attempts: Mapping[str, int] = NO_NUMBERS) -> Named:
+    """An event in a line; `attempts`: their numbers."""
     return Named(
         id=event.id,
         kind=event.kind,
-        title=title(event.record),
+        title=title(event.record, attempts.get(event.id)),
         gist=gist(event.record),
         role=speaker(event.kind, event.role),
         round=event.round,
@@ -63,8 +75,8 @@ def speaker(kind: str, role: str | None = None) -> str:
     return role or PLAYED.get(kind, "")
 
 
-def title(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
-    """A record's kind, and which one it is."""
+def title(record: Record, number: int | None = None) -> str:  # noqa: PLR0912 - one case for each kind
+    """A record's kind, and which one it is; of an attempt, its number in the conversation, else its sample."""
     match record:
         case Call():
             return f"Call by {record.role}"
@@ -73,7 +85,7 @@ def title(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
         case Reply():
             return f"Reply of {record.role}"
         case Attempt():
-            return f"Attempt {record.sample + 1}" + (f", turn {record.turn + 1}" if record.turn else "")
+            return f"Attempt {number or record.sample + 1}" + (f", turn {record.turn + 1}" if record.turn else "")
         case Critique():
             return f"Critique: {'right' if record.correct else 'wrong'}"
         case Selection():
@@ -115,7 +127,8 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
         case Call():
             said = record.error or (record.completions[0].text if record.completions else "no reply")
         case Attempt():
-            said = record.text
+            # The actions alone: that they are kept as JSON tells nobody anything.
+            said = " · ".join(decode(record.text) or [record.text]) if record.transitions else record.text
         case Critique():
             said = record.error or record.feedback or f"score {record.score:g}, {record.verdict}"
         case Lesson():

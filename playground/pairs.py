@@ -13,6 +13,7 @@ from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.statistics import Interval, wilson
 from quintet.graph.comparing import on_both
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.evaluated import spent
 from quintet.records import Answer, Evaluation, Part, Task
 
 Outcome = Literal["won", "lost", "both", "neither"]
@@ -36,6 +37,8 @@ class Scored(Part):
     lenient: Score
     strict: Interval
     """Wilson interval of the share right by the strict extractor."""
+    tokens: float | None
+    """Generated for an item, on average; `None` where that is not known."""
 
 
 class Cell(Part):
@@ -115,8 +118,8 @@ def pairing(lefts: RunLedger, rights: RunLedger, left: Evaluation, right: Evalua
     tasks = {**_tasks(rights, right.tasks), **_tasks(lefts, left.tasks)}
     items = _items(left, right, tasks)
     return Pairing(
-        left=_scored(left, settings.confidence),
-        right=_scored(right, settings.confidence),
+        left=_scored(lefts, left, settings.confidence),
+        right=_scored(rights, right, settings.confidence),
         confidence=settings.confidence,
         test="exact McNemar test" if settings.test == "mcnemar" else "paired bootstrap of the scores",
         lenient=compare(a, b, settings) if paired else None,
@@ -153,12 +156,14 @@ def _words(item: Item) -> str:
     return "\n".join(said).lower()
 
 
-def _scored(evaluation: Evaluation, confidence: float) -> Scored:
+def _scored(ledger: RunLedger, evaluation: Evaluation, confidence: float) -> Scored:
+    tokens = spent(ledger, evaluation)
     return Scored(
         id=evaluation.id,
         round=evaluation.round,
         lenient=score(evaluation, confidence),
         strict=wilson(evaluation.strict, evaluation.n, confidence),
+        tokens=None if tokens is None or not evaluation.n else tokens / evaluation.n,
     )
 
 

@@ -28,6 +28,8 @@ from quintet import Examiner, Loop, Round, RoundRole, TaskFamily, rehearse
 from quintet.agents.players import at_the_table, episode_players, round_players
 from quintet.agents.roles import EpisodeRole, Role, plugged_in
 from quintet.agents.settings import JoinedSettings
+from quintet.agents.sources import Draft
+from quintet.agents.sources.bench import Bench, Trial
 from quintet.cli import main
 from quintet.evaluation.errors import SuiteError
 from quintet.evaluation.settings import EvaluationSettings
@@ -37,7 +39,7 @@ from quintet.graph.joining import joining
 from quintet.graph.settings import Settings
 from quintet.memory.workspace import Workspace
 from quintet.records import Adapter, Attempt, Call, Reply, Selection, Split, Task
-from quintet.tasks.errors import TaskError
+from quintet.tasks.errors import TaskError, Ungrounded
 from quintet.tasks.families import load_families
 from quintet.tasks.settings import TaskSettings
 
@@ -90,7 +92,18 @@ RUN_AT_THE_TABLE = {
 }
 """Roles that sit in the one run, and are rehearsed where what they say is to be seen."""
 RUN_IN_THE_EXAMINER = {"larger.py": "Larger", "backwards.py": "Backwards", "remainders.py": "Remainders"}
-RUN_AS_PLUGINS = {"words.py", "likeliest.py", "even.py", "parrot.py", "converting.py", "neighbours.py", "greediest.py"}
+RUN_AS_PLUGINS = {
+    *(
+        "words.py",
+        "likeliest.py",
+        "even.py",
+        "parrot.py",
+        "converting.py",
+        "neighbours.py",
+        "likened.py",
+        "greediest.py",
+    )
+}
 RUN_AS_SCRIPTS = {"clumsy.py", "invented.py", "left_out.py", "lenient.py"}
 RUN_AS_TESTS = {"test_skeptic.py", "test_larger.py", "test_lift.py"}
 RUN_BY_NAME = {"judged.py", "convert.py", "rhymes.py", "shouts.py", "lift.py"}
@@ -338,6 +351,47 @@ async def test_the_source_of_the_package_proposes_and_is_refused_like_any_other(
     for proposal in proposals:
         first = int(re.findall(r"\d+", tasks[proposal.seeds[0]].canonical)[0])
         assert json.loads(proposal.content)["first"] == first + 2
+
+
+async def test_the_source_that_asks_has_its_tasks_tried(tmp_path: Path) -> None:
+    def says(asked: str) -> str:
+        if "Write one like it" in asked:
+            assert asked.startswith("Exercise: ")
+            numbers = [int(number) for number in re.findall(r"\d+", asked)]
+            return json.dumps({"first": numbers[0] + 1, "second": numbers[1]})
+        return "1"
+
+    async with sitting(tmp_path, says, {"products": 2}, sources=["drawn", "likened"], mix={"likened": 3}) as table:
+        proposals = await table.proposals("likened")
+    assert len(proposals) == 3
+    assert all(proposal.call and proposal.seeds for proposal in proposals)
+    # The solver is always wrong, so what was tried is too hard; the rest is held out, or was asked.
+    tried = [proposal for proposal in proposals if proposal.trial]
+    assert tried
+    assert {proposal.reason.partition(";")[0] for proposal in tried} == {"too hard as yet"}
+    likened = importlib.import_module("likened").Likened()
+    draft = Draft(proposals[0], Task(family="products", level=2, question="?", canonical="?", truth={}), 2)
+    half = likened.tried(draft, Trial(("1", "2"), (True, False), "call-0"))
+    assert half.proposal.reason == "1 of 2 trial attempts right"
+    with pytest.raises(Ungrounded, match="too easy"):
+        likened.tried(draft, Trial(("1", "1"), (True, True), "call-0"))
+
+
+def test_what_the_bench_gives_is_as_the_page_says() -> None:
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    listed = page.partition("### The bench")[2]
+    told = dict(re.findall(r"^- `(?:await )?(\w+)\(([^`]*)\)`", listed, re.M))
+    public = [name for name, one in vars(Bench).items() if inspect.isfunction(one) and not name.startswith("_")]
+    # The proposer's own.
+    assert set(told) == set(public) - {"took", "trial"}
+    for name, arguments in told.items():
+        parameters = list(inspect.signature(getattr(Bench, name)).parameters.values())[1:]
+        assert arguments == ", ".join(str(one.replace(annotation=one.empty)).replace("'", '"') for one in parameters)
+        waits = f"`await {name}(" in listed
+        assert inspect.iscoroutinefunction(getattr(Bench, name)) == waits, name
+    [drafted] = re.findall(r"`Draft\(([^`]*)\)`", listed)
+    fields = list(inspect.signature(Draft).parameters.values())
+    assert drafted == ", ".join(str(one.replace(annotation=one.empty)).replace(" = ", "=") for one in fields)
 
 
 def test_the_bandit_of_the_package_is_chosen_by_its_name() -> None:

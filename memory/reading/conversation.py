@@ -20,6 +20,7 @@ from quintet.records import (
     Proposal,
     Recall,
     Record,
+    Reward,
     Row,
     Skill,
     Task,
@@ -54,6 +55,8 @@ class Conversation(Part):
     """Those that its recalls name, by id."""
     adapters: dict[str, tuple[str, ...]]
     """By row, the adapters that were trained on it."""
+    rewards: dict[str, Reward]
+    """By proposal, what it earned, where that is known."""
     decisions: dict[str, bool]
     """By those adapters that the gate has decided about, whether it was promoted at last."""
 
@@ -64,7 +67,9 @@ def conversation(ledger: RunLedger, task: Task) -> Conversation:
     records = [event.record for event in said]
     memories = {item.id for record in records if isinstance(record, Recall) for item in record.items}
     rows = [record.id for record in records if isinstance(record, Row)]
-    came = children(ledger, [task.id, *rows])
+    proposals = [record.id for record in records if isinstance(record, Proposal)]
+    came = children(ledger, [task.id, *rows, *proposals])
+    earned = ledger.get_many([id for one in proposals for id in _of_kind(came.get(one, []), Reward)])
     adapters = {row: _of_kind(came.get(row, []), Adapter) for row in rows}
     asking = _of_kind(came.get(task.id, []), Evaluation)
     evaluations = ledger.get_many(asking)
@@ -76,6 +81,7 @@ def conversation(ledger: RunLedger, task: Task) -> Conversation:
         evaluations=tuple(found for id in asking if isinstance(found := evaluations.get(id), Evaluation)),
         memories=_memories(ledger, memories),
         adapters=adapters,
+        rewards={record.about: record for record in earned.values() if isinstance(record, Reward)},
         decisions={d.candidate: d.promoted for d in ledger.find(Decision) if d.candidate} if rows else {},
     )
 

@@ -15,7 +15,7 @@ from quintet.memory.schema import events, links
 def parents(ledger: RunLedger, ids: Collection[str]) -> dict[str, list[str]]:
     """By record, the ids that it came from, in the order it names them; a record without any is left out."""
     found: dict[str, list[str]] = {}
-    for some in _some(ids):
+    for some in some_of(ids):
         chosen = sa.select(links.c.child, links.c.parent).where(links.c.run == ledger.run, links.c.child.in_(some))
         with ledger.ledger.reading() as connection:
             for child, parent in connection.execute(chosen.order_by(links.c.child, links.c.place)):
@@ -27,7 +27,7 @@ def children(ledger: RunLedger, ids: Collection[str]) -> dict[str, list[str]]:
     """By record, the ids of what came of it, in the order recorded; a record without any is left out."""
     found: dict[str, list[tuple[int, str]]] = {}
     joined = links.join(events, (events.c.id == links.c.child) & (events.c.run == links.c.run))
-    for some in _some(ids):
+    for some in some_of(ids):
         chosen = sa.select(links.c.parent, events.c.seq, links.c.child).select_from(joined)
         chosen = chosen.where(links.c.run == ledger.run, links.c.parent.in_(some))
         # Sorted here: asked to sort, SQLite walks all events in order instead.
@@ -40,7 +40,7 @@ def children(ledger: RunLedger, ids: Collection[str]) -> dict[str, list[str]]:
 def events_of(ledger: RunLedger, ids: Collection[str]) -> dict[str, Event]:
     """The events of these records, those the run holds, by id."""
     found: dict[str, Event] = {}
-    for some in _some(ids):
+    for some in some_of(ids):
         chosen = sa.select(events).where(events.c.run == ledger.run, events.c.id.in_(some))
         with ledger.ledger.reading() as connection:
             rows = connection.execute(chosen).mappings().all()
@@ -58,7 +58,7 @@ def by_kind(ids: Collection[str]) -> dict[str, int]:
     return dict(Counter(kind_of(id) for id in ids))
 
 
-def _some(ids: Collection[str]) -> Iterator[list[str]]:
+def some_of(ids: Collection[str]) -> Iterator[list[str]]:
     """The ids, as many at a time as a statement admits."""
     rest = iter(dict.fromkeys(ids))
     while some := list(islice(rest, AT_ONCE)):

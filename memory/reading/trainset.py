@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from quintet.memory.ledger import RunLedger
+from quintet.memory.reading.attempts import numbers
 from quintet.memory.reading.bodies import body
 from quintet.memory.reading.kin import children, kind_of
 from quintet.memory.schema import events, links
@@ -60,6 +61,8 @@ class Choice(Part):
     """The row that it became."""
     selection: Selection | None = None
     attempt: Attempt | None = None
+    number: int | None = None
+    """The attempt's, among those at its task in its round."""
     critique: Critique | None = None
     task: Task | None = None
     """Each `None` where the run lacks it."""
@@ -104,6 +107,7 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
     known |= ledger.get_many({id for one in about for id in (one.attempt, one.task)})
     judged = _critiques(ledger, {one.attempt for one in about})
     rows = [id for _, id in found if kind_of(id) == Row.kind]
+    numbered = numbers(ledger, {one.task for one in about})
     fate, anew = fates(ledger, rows), _rescores(ledger, rows)
     listed = []
     for seq, id in found:
@@ -117,6 +121,7 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
                 row=row,
                 selection=selection,
                 attempt=_as(known.get(of.attempt), Attempt),
+                number=numbered.get(of.attempt),
                 critique=judged.get(of.attempt),
                 task=_as(known.get(of.task), Task),
                 fates=tuple(fate.get(id, ())),

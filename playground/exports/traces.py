@@ -10,7 +10,8 @@ what it came from.
     episode      invoke_workflow episode > invoke_agent ROLE > search_memory, chat MODEL
     evaluation   invoke_workflow evaluation > chat MODEL
 
-A judgement is an event of the call that it is about: the verifier's, and the curator's.
+A judgement is an event of the call that it is about: the verifier's, and the curator's. So is what an environment
+answered to the action that a call chose.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ from quintet.records import (
     Reply,
     Row,
     Selection,
+    Skill,
     Stage,
     Task,
+    Transition,
     Verification,
 )
+from quintet.tasks.environment import decode
 
 R = TypeVar("R", bound=Record)
 
@@ -155,7 +159,9 @@ class _Round:
             event(root, "quintet.proposal", said.time, {c.RECORD: said.id, c.TEXT: preview(proposal)})
             self._linked(root, proposal.call, "invented by")
             self._invented(said, proposal)
-        _judge(root, events, {id: attempt for id, (_, attempt) in attempts.items()}, calls)
+        by_id = {id: attempt for id, (_, attempt) in attempts.items()}
+        _acted(root, events, by_id, calls)
+        _judge(root, events, by_id, calls)
         for attempt in {(a.call, a.revises): a for _, a in attempts.values() if a.revises and a.call in calls}.values():
             self._linked(calls[attempt.call], attempt.revises, "revises")
         return [root, *found]
@@ -172,12 +178,14 @@ class _Round:
 
     def _items(self, task: Task, events: Sequence[Event]) -> list[Span]:
         found = []
-        for said, call in _of(events, Call):
-            if call.role != EVALUATION:
-                continue
+        asked = [(said, call) for said, call in _of(events, Call) if call.role == EVALUATION]
+        # In an environment an answer is what was done in a chain of calls; its last one ends it.
+        last = {call.adapter: call.id for _, call in asked}
+        for said, call in asked:
             made = chat(self.places, said, self.places.of_evaluation(self.number, task.split, call.adapter))
             answer = self.answers.get((call.adapter, task.id))
-            if answer and any(completion.text == answer.text for completion in call.completions):
+            ends = answer is not None and decode(answer.text) is not None and last[call.adapter] == call.id
+            if answer and (ends or any(completion.text == answer.text for completion in call.completions)):
                 known: Attributes = {c.ANSWER: answer.answer, c.STRICT: answer.strict, c.RESPONSE_ID: call.id}
                 judged(made, "verifier", said.time, answer.score, _correct(answer.correct), None, known)
             self.asked.setdefault((task.split, call.adapter), Extent()).take(made)
@@ -341,6 +349,29 @@ def _judge(root: Span, events: Iterable[Event], attempts: dict[str, Attempt], ca
                 judged(where, "curator", said.time, None, label, selection.reason, {**known, c.RECORD: said.id})
             case Lesson() as lesson:
                 event(root, "quintet.lesson", said.time, {c.RECORD: said.id, c.TEXT: lesson.text})
+            case Skill() as skill:
+                where, known = about(skill.attempt)
+                event(where, "quintet.skill", said.time, {**known, c.RECORD: said.id, c.TEXT: preview(skill)})
+
+
+def _acted(root: Span, events: Iterable[Event], attempts: dict[str, Attempt], calls: dict[str, Span]) -> None:
+    """What was done in an environment and what it answered, at the calls that chose the actions."""
+    whose = {step: id for id, attempt in attempts.items() for step in attempt.transitions}
+    for said, step in _of(events, Transition):
+        known: Attributes = {
+            c.RECORD: said.id,
+            c.ATTEMPT: whose.get(said.id),
+            c.SAMPLE: step.sample,
+            c.RESPONSE_ID: step.call,
+            c.ACTION: step.action,
+            c.OBSERVATION: step.observation,
+            c.REWARD: step.reward,
+            c.DONE: step.done,
+            c.REFUSED: step.refused,
+            # Its class alone, as of a verifier's.
+            c.ERROR_TYPE: error_type(step.error) if step.error else None,
+        }
+        event(calls.get(step.call, root), "quintet.transition", said.time, known)
 
 
 def _correct(right: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -13,7 +14,7 @@ from quintet.memory.reading.kinship import Fan, Kin, Kinship, Way, kinship
 from quintet.memory.reading.trainset import choice_of
 from quintet.playground.drawing import Drawing, Edge, Node, draw
 from quintet.playground.layers import layers, needed
-from quintet.playground.naming import Named, named, title
+from quintet.playground.naming import Named, named, numbered
 from quintet.playground.rendering import count, hue, page, short, url
 from quintet.playground.site import Site
 from quintet.records import Attempt, Part, Row, Selection, Task
@@ -43,31 +44,32 @@ def lineage(request: Request) -> Response:
     ledger, id = site.run(request.path_params["run"]), request.path_params["id"]
     record = site.record(ledger, id)
     kin = kinship(ledger, id)
-    about = kin.kin[id]
+    numbers = numbered(ledger, [one.event for one in kin.kin.values() if one.event])
+    about = _named(kin.kin[id], numbers)
     return page(
         request,
         "lineage.html",
         **site.of_run(ledger),
         run=ledger.run,
         id=id,
-        title=title(record),
-        about=_named(about),
+        title=about.title if about else short(id),
+        about=about,
         choice=choice_of(ledger, id) if isinstance(record, Row | Selection | Attempt) else None,
-        drawing=_drawing(ledger, kin),
-        up=_branches(ledger, kin, "up"),
-        down=_branches(ledger, kin, "down"),
+        drawing=_drawing(ledger, kin, numbers),
+        up=_branches(ledger, kin, "up", numbers),
+        down=_branches(ledger, kin, "down", numbers),
         cut=kin.cut,
         task=id if isinstance(record, Task) else getattr(record, "task", None),
     )
 
 
-def _drawing(ledger: RunLedger, kin: Kinship) -> Drawing:
+def _drawing(ledger: RunLedger, kin: Kinship, numbers: Mapping[str, int]) -> Drawing:
     bundles = [(fan, _bundle(ledger, kin, fan)) for fan in kin.fans]
     links = [*kin.links, *((b.id, fan.of) if fan.way == "up" else (fan.of, b.id) for fan, b in bundles)]
     # What was recorded first is drawn first.
     order = sorted(kin.kin.values(), key=lambda one: one.event.seq if one.event else 0)
     at = layers([*(one.id for one in order), *(bundle.id for _, bundle in bundles)], links)
-    nodes = [_node(ledger, one, at[one.id], one.id == kin.id) for one in order]
+    nodes = [_node(ledger, one, _named(one, numbers), at[one.id], one.id == kin.id) for one in order]
     nodes += [
         Node(id=bundle.id, label=bundle.text, layer=at[bundle.id], href=bundle.href, classes="bundle")
         for _, bundle in bundles
@@ -75,8 +77,7 @@ def _drawing(ledger: RunLedger, kin: Kinship) -> Drawing:
     return draw(nodes, [Edge(source=parent, target=child) for parent, child in needed(links)])
 
 
-def _node(ledger: RunLedger, one: Kin, layer: int, chosen: bool) -> Node:
-    about = _named(one)
+def _node(ledger: RunLedger, one: Kin, about: Named | None, layer: int, chosen: bool) -> Node:
     if about is None:
         return Node(
             id=one.id, label=short(one.id), detail="in another run", layer=layer, href=f"/records/{url(one.id)}"
@@ -91,7 +92,9 @@ def _node(ledger: RunLedger, one: Kin, layer: int, chosen: bool) -> Node:
     )
 
 
-def _branches(ledger: RunLedger, kin: Kinship, way: Way) -> tuple[tuple[Branch, ...], tuple[Bundle, ...]]:
+def _branches(
+    ledger: RunLedger, kin: Kinship, way: Way, numbers: Mapping[str, int]
+) -> tuple[tuple[Branch, ...], tuple[Bundle, ...]]:
     """The tree of one way from the record in the middle, and what that itself has too many of."""
     under: dict[str, list[Kin]] = {}
     for one in kin.kin.values():
@@ -104,7 +107,7 @@ def _branches(ledger: RunLedger, kin: Kinship, way: Way) -> tuple[tuple[Branch, 
 
     def grown(id: str) -> tuple[Branch, ...]:
         return tuple(
-            Branch(id=one.id, named=_named(one), branches=grown(one.id), fans=tuple(fans.get(one.id, ())))
+            Branch(id=one.id, named=_named(one, numbers), branches=grown(one.id), fans=tuple(fans.get(one.id, ())))
             for one in under.get(id, ())
         )
 
@@ -128,8 +131,8 @@ def _bundle(ledger: RunLedger, kin: Kinship, fan: Fan) -> Bundle:
     )
 
 
-def _named(one: Kin) -> Named | None:
-    return named(one.event) if one.event else None
+def _named(one: Kin, numbers: Mapping[str, int]) -> Named | None:
+    return named(one.event, numbers) if one.event else None
 
 
 routes = [Route("/runs/{run}/lineage/{id}", lineage)]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from quintet.agents.strategies.personas import newest
 from quintet.memory.browsing import embedder_of, search, settings_of
 from quintet.memory.errors import LedgerError
 from quintet.memory.ledger import RunLedger
@@ -20,7 +21,7 @@ from quintet.memory.views import Asked, Kind, Searched, said
 from quintet.playground.asking import number
 from quintet.playground.rendering import page, url
 from quintet.playground.site import Site
-from quintet.records import BASE, Adapter, Lesson, Part, Record, Retirement, Row, Skill, Task
+from quintet.records import BASE, Adapter, Lesson, Part, Persona, Record, Retirement, Row, Skill, Task
 
 if TYPE_CHECKING:
     from quintet.memory.embedder import Embeds
@@ -182,7 +183,18 @@ def _overview(site: Site, ledger: RunLedger) -> dict[str, Any]:
         "index": settings.index or str(place.chroma),
         "holder": holder,
         "workspace": site.path,
+        "skills": ledger.find(Skill)[: -AT_ONCE - 1 : -1],
+        **_personas(ledger),
         **_retirements(ledger, None),
+    }
+
+
+def _personas(ledger: RunLedger) -> dict[str, Any]:
+    """Personas that were tried, the latest first, and the ids of those that the strategy `persona` uses."""
+    found = ledger.find(Persona)
+    return {
+        "personas": found[::-1],
+        "in_use": {last.id for role in {one.role for one in found} if (last := newest(ledger, role))},
     }
 
 

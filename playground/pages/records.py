@@ -18,11 +18,12 @@ from quintet.memory.reading.trainset import choice_of, fates_of
 from quintet.playground.asking import number
 from quintet.playground.errors import NotFoundError
 from quintet.playground.fields import fields
-from quintet.playground.naming import Named, named, speaker, title
+from quintet.playground.naming import Named, named, numbered, speaker
 from quintet.playground.rendering import page, url
 from quintet.playground.site import Site
 from quintet.records import (
     Adapter,
+    Allocation,
     Answer,
     Attempt,
     Call,
@@ -106,12 +107,12 @@ def find(request: Request) -> Response:
 def record(request: Request) -> Response:
     """The record; of an evaluation, with `?items=`, the items from there on."""
     site, ledger, event = _asked(request)
-    found = event.record
+    found, about = event.record, named(event, numbered(ledger, [event]))
     context: dict[str, Any] = {
         "event": event,
         "record": found,
-        "title": title(found),
-        "about": named(event),
+        "title": about.title,
+        "about": about,
         "role": speaker(event.kind, event.role),
         "conversation": _conversation(event),
     }
@@ -183,8 +184,9 @@ def _relatives(ledger: RunLedger, event: Event, ids: list[str], asked: str) -> R
     # All kinds that are few before one that is many.
     some = ids if len(ids) <= RELATIVES else sorted(ids, key=lambda id: kinds[kind_of(id)])[:RELATIVES]
     known = events_of(ledger, some)
+    numbers = numbered(ledger, known.values())
     return Relatives(
-        listed=tuple(named(known[id]) if id in known else id for id in some),
+        listed=tuple(named(known[id], numbers) if id in known else id for id in some),
         kinds=kinds,
         total=len(ids),
         all=f"/runs/{url(ledger.run)}/events?{urlencode({asked: event.id})}",
@@ -216,6 +218,10 @@ def _special(ledger: RunLedger, event: Event, record: Record, came: list[str]) -
             return {"fields": fields(record, ("sources",))}
         case Row() | Selection() | Attempt():
             return {"fields": fields(record), "choice": choice_of(ledger, event.id)}
+        case Allocation():
+            # A row for each arm: its share beside what the choice rests on.
+            evidence = {arm: {"share": share, **record.evidence.get(arm, {})} for arm, share in record.shares.items()}
+            return {"fields": fields(record.model_copy(update={"evidence": evidence}), ("shares",))}
         case _:
             return {"fields": fields(record)}
 

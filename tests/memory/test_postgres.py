@@ -18,7 +18,7 @@ from quintet.memory.ledger import Ledger
 from quintet.memory.lineage import lineage
 from quintet.memory.reading.chronicle import Wanted, told
 from quintet.memory.reading.counting import count_rounds, count_tried
-from quintet.memory.reading.evaluated import evaluated
+from quintet.memory.reading.evaluated import evaluated, spent
 from quintet.memory.reading.recalled import gone, recalls, remembers, retirements, times, uses
 from quintet.records import (
     Answer,
@@ -107,7 +107,8 @@ def test_memories_and_evaluations_are_counted_the_same_way(url: str, tmp_path: P
         Recall(role="solver", **asked),
         Recall(role="critic", **asked),
         Retirement(round=0, memory=row.id, retired=True, reason="wrong", number=1),
-        Evaluation(round=1, suite="gate", tasks=tuple(task.id for task in tasks), answers=answers),
+        *(make_call(f"item {task.id}", role="evaluation").with_(task=task.id) for task in tasks),
+        evaluation := Evaluation(round=1, suite="gate", tasks=tuple(task.id for task in tasks), answers=answers),
     ]
     with Ledger.open(url) as postgres, Ledger.open(tmp_path / "ledger.db") as sqlite:
         found = []
@@ -118,6 +119,7 @@ def test_memories_and_evaluations_are_counted_the_same_way(url: str, tmp_path: P
             recalled_in = [one.model_copy(update={"seq": 0}) for one in uses(run, lesson.id)]
             reasons = [one.record.reason for one in retirements(run)]
             found.append((remembers(run), recalls(run), times(run, row.id), recalled_in, gone(run), reasons, heads))
+            assert spent(run, evaluation) == 3 * len(tasks)
     assert found[0] == found[1]
     known, counted, *_ = found[0]
     assert (known.memories, known.held) == ({"task": 2, "lesson": 1, "row": 1, "skill": 0}, 2)

@@ -1,6 +1,8 @@
 """Takes the pictures under `docs/playground/`: every page of a run, light and dark, at a desk and on a phone.
 
-Run it:  python tests/playground/screenshots.py WORKSPACE FOLDER [RUN]
+Run it:  python tests/playground/screenshots.py WORKSPACE FOLDER [RUN [PAGE=NAME ...]]
+
+With pages, these alone, each under another name: `adaptive-1 run=shares` is the overview of that run as `shares`.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browsing import Visit, browser, served
 from PIL import Image
@@ -19,11 +23,13 @@ TALLEST = 2200
 """Pixels; what lies below is more of the same."""
 
 
-def main(workspace: Path, folder: Path, run: str | None = None) -> None:
-    """Take them all."""
+def main(workspace: Path, folder: Path, run: str | None = None, *named: str) -> None:
+    """Take them all, or those named."""
     folder.mkdir(parents=True, exist_ok=True)
     with Workspace.existing(workspace).ledger() as ledgers:
         paths = pages_of(ledgers.run(run))
+    if named:
+        paths = {name: paths[page] for page, name in (one.split("=") for one in named)}
     with served(workspace) as base, browser() as window:
         for dark in (False, True):
             for phone in (False, True):
@@ -49,4 +55,4 @@ def _keep(picture: bytes, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

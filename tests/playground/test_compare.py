@@ -24,7 +24,7 @@ from quintet.playground.app import create_app
 from quintet.playground.differing import Piece, pieces, settings
 from quintet.playground.rendering import points, probability
 from quintet.playground.sides import sides
-from quintet.records import BASE, Answer, Evaluation, Suite, Task
+from quintet.records import BASE, Answer, Call, Completion, Evaluation, Message, Suite, Task
 
 HOSTILE = '</div><script>alert("x")</script>'
 
@@ -194,11 +194,27 @@ def test_where_nothing_fits_the_pairs_that_exist_are_offered(client: TestClient,
 
 def test_strategies_are_compared_too(client: TestClient, ledger: RunLedger) -> None:
     greedy = evaluate(ledger, "retention", BASE, "0011", round=0)
-    ledger.add(greedy.with_(strategy="revise", answers=answers(greedy.tasks, "1111")))
+    calls = [
+        Call(
+            request=f"greedy {task}",
+            round=0,
+            role="evaluation",
+            task=task,
+            model="tiny",
+            messages=(Message(role="user", content="?"),),
+            completions=(Completion(text="odd", tokens=(1, 2, 3)),),
+            prompt_tokens=40,
+        )
+        for task in greedy.tasks
+    ]
+    ledger.add(*calls, greedy.with_(strategy="revise", tokens=50, answers=answers(greedy.tasks, "1111")))
     asked = f"left={ledger.run}:base&right={ledger.run}:base&suite=retention&strategy_right=revise"
     page = client.get(f"/compare?{asked}").text
     assert "<dd>2, 0 <small>of 4 items</small>" in page
     assert "beside the run" in page
+    rows = re.findall(r'<th scope="row">.*?</tr>', page, re.S)[:2]
+    assert ['<td class="number">3.0</td>' in rows[0], '<td class="number">12.5</td>' in rows[1]] == [True, True]
+    assert "revise generated 4.2 times the tokens of greedy" in page
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.testclient import TestClient
+from test_otlp import said, spans_of
 
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.playground.app import create_app
+from quintet.playground.exports import conventions as c
 from quintet.playground.exports.onepage import export_page
 from quintet.playground.exports.otlp import export_traces
 from quintet.records import (
@@ -149,7 +152,7 @@ def test_each_step_stands_once_in_its_attempt_in_the_order_it_was_done(made: Run
     assert page.count("What the solver was told") == 1
     assert page.count("What it was told") == 1 + 2
     assert page.count("refused") == 2
-    assert page.count("reward 1, the end") == 2
+    assert page.count("<b>1</b>, the end") == 2
     assert "go left</b>" in page
 
 
@@ -210,3 +213,68 @@ def test_what_is_said_in_an_environment_stays_text_on_the_page_and_in_the_export
     traces = tmp_path / "run.jsonl"
     export_traces(tmp_path / "runs", None, traces)
     assert traces.read_text(encoding="utf-8").count("\n") >= 1
+
+
+def test_each_attempt_has_its_number_wherever_it_is_named(made: RunLedger, asking: TestClient) -> None:
+    task = a_task()
+    one = episode(task, ["go left"], ["There it is."], seed="one")
+    other = episode(task, ["go back", "go up"], ["Well.", "There it is."], seed="other")
+    made.add(*drawn(task), *one, *other)
+    first, second = (record for record in (*one, *other) if isinstance(record, Attempt))
+    assert (first.sample, second.sample) == (0, 0)
+    for attempt, number in ((first, 1), (second, 2)):
+        page = asking.get(f"/runs/made/records/{attempt.id}").text
+        assert re.search(rf"<h1[^>]*>Attempt {number}</h1>", page)
+        [judged] = [one for one in made.find(Critique) if one.attempt == attempt.id]
+        assert f">Attempt {number}</a>" in asking.get(f"/runs/made/records/{judged.id}").text
+        lineage = asking.get(f"/runs/made/lineage/{judged.id}").text
+        assert f">Attempt {number}</a>" in lineage
+        assert f"Attempt {3 - number}<" not in lineage
+        assert f'aria-label="Attempt {number}"' in pane(asking, task)
+    assert "go back · go up" in asking.get(f"/runs/made/lineage/{second.id}").text
+
+
+def test_a_step_reads_as_action_observation_and_reward(made: RunLedger, asking: TestClient) -> None:
+    task = a_task()
+    made.add(*drawn(task), *episode(task, ["go back", "I think\ngo up"], ["Well.", "There it is."]))
+    words = " ".join(re.sub(r"<[^>]+>", " ", pane(asking, task)).split())
+    assert re.search(r"action 1 go back observed Well\. reward 0, refused", words)
+    assert re.search(r"said I think go up action 2 go up observed There it is\. reward 1 , the end", words)
+
+
+def test_an_export_tells_each_step_at_the_call_that_chose_it(made: RunLedger, tmp_path: Path) -> None:
+    task, held = a_task(), a_task("held out", split="gate")
+    records = episode(task, ["hm", "go left"], ["No.", "There it is."])
+    failed = episode(task, ["hm", "jump"], ["No.", ""], error="ValueError: secret", seed="failed")
+    calls = chain(held, ["go left", "go on"], ["A wall."], role="evaluation")
+    answer = Answer(task=held.id, text=encode(["go left", "go on"]), answer="", score=1, correct=True, strict=True)
+    evaluation = Evaluation(round=1, suite="gate", adapter=BASE, tasks=(held.id,), answers=(answer,))
+    made.add(*drawn(task), *records, *failed, held, *calls, evaluation)
+    out = tmp_path / "run.pb"
+    export_traces(tmp_path / "runs", None, out)
+    spans = list(spans_of(ExportTraceServiceRequest.FromString(out.read_bytes())))
+    told = {
+        said(event)[c.RECORD]: (said(span).get(c.RECORD), said(event))
+        for span in spans
+        for event in span.events
+        if event.name == "quintet.transition"
+    }
+    steps = [record for record in (*records, *failed) if isinstance(record, Transition)]
+    assert set(told) == {step.id for step in steps}
+    whose = {id: one.id for one in (*records, *failed) if isinstance(one, Attempt) for id in one.transitions}
+    for step in steps:
+        at, words = told[step.id]
+        assert at == step.call == words[c.RESPONSE_ID]
+        assert words[c.ATTEMPT] == whose[step.id]
+        assert (words[c.ACTION], words[c.OBSERVATION]) == (step.action, step.observation)
+        assert (words[c.REWARD], words[c.DONE], words[c.REFUSED]) == (step.reward, step.done, step.refused)
+        assert words.get(c.ERROR_TYPE) == ("ValueError" if step.error else None)
+    assert b"secret" not in out.read_bytes()
+    judged = [
+        said(span)[c.RECORD]
+        for span in spans
+        if said(span).get(c.AGENT) == "evaluation"
+        for event in span.events
+        if event.name == c.EVALUATION and c.STRICT in said(event)
+    ]
+    assert judged == [calls[-1].id]
