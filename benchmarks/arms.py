@@ -144,9 +144,9 @@ def table(found: dict[str, list[Ran]], seeds: Sequence[int]) -> Iterator[str]:
     )
     yield (
         f"| arm | gain by seed | mean gain, 95 % over seeds | minus {first}, 95 % over seeds "
-        f"| minus {first}, paired by item | kept by seed | rows | promoted | tokens | minutes |"
+        f"| minus {first}, paired by item | kept by seed | revisions right | rows | promoted | tokens | minutes |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for runs in found.values():
         shows = [one.show for one in runs]
         mean = len(runs)
@@ -157,12 +157,19 @@ def table(found: dict[str, list[Ran]], seeds: Sequence[int]) -> Iterator[str]:
             "" if runs is base else interval([a.effect - b.effect for a, b in zip(runs, base, strict=True)]),
             "" if runs is base else paired(runs, base),
             ", ".join(f"{one.kept:+.1f}" for one in runs),
+            _rescued([found["counts"] for show in shows for found in show["rounds"]]),
             f"{sum(r['rows'] for show in shows for r in show['rounds']) / mean:.0f}",
             f"{sum(r['decision'] == 'promoted' for show in shows for r in show['rounds']) / mean:.1f}",
             f"{sum(show['budget']['tokens'] for show in shows) / mean / 1000:.0f} k",
             f"{sum(show['budget']['seconds'] for show in shows) / mean / 60:.1f}",
         ]
         yield f"| {' | '.join(cells)} |"
+
+
+def _rescued(rounds: Sequence[Any]) -> str:
+    """Revisions that came out right, of all there were."""
+    right, of = sum(one["rescued"] for one in rounds), sum(one["revised"] for one in rounds)
+    return f"{right} of {of}, {100 * right / of:.1f} %" if of else ""
 
 
 def write(page: Path, mark: str, lines: Iterator[str], by: str) -> None:
