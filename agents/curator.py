@@ -15,7 +15,7 @@ from quintet.agents.roles import RoundRole
 from quintet.agents.settings import CuratorSettings
 from quintet.agents.solver import Solver
 from quintet.agents.table import STRICTNESS, Round
-from quintet.records import Attempt, Call, Completion, Critique, Record, Reply, Row, Selection
+from quintet.records import Attempt, Call, Completion, Critique, Recall, Record, Reply, Row, Selection
 
 FEW_CHOICES = 10
 """Below this many possible answers a verdict leaks the answer, so a revised attempt yields no row."""
@@ -113,6 +113,8 @@ class Curator(RoundRole):
             return objection
         if attempt.revises and task.choices is not None and task.choices < FEW_CHOICES:
             return "few choices: the verdict gave the answer away"
+        if attempt.revises and attempt.answer in self._recalled_answers(attempt):
+            return "its answer stood in what was recalled"
         if task.split != "train":
             return "held out for evaluation"
         if self.table.examiner.families[task.family].proposal is None and not environment(self.table, task):
@@ -129,6 +131,17 @@ class Curator(RoundRole):
         if scores["pass_rate"] > self.settings.easy:
             return "too easy"
         return self._out_of_bounds(scores)
+
+    def _recalled_answers(self, attempt: Attempt) -> set[str | None]:
+        """Answers of the exemplars that were before the solver when it made this attempt.
+
+        Told that it is wrong, a small model says what it has just read: that this is right now and then proves nothing.
+        """
+        ledger = self.table.ledger
+        recalls = ledger.find(Recall, round=attempt.round, task=attempt.task)
+        sources = {id for recall in recalls if recall.turn == attempt.turn for id in recall.sources}
+        rows = {row.attempt for row in ledger.get_many(sources).values() if isinstance(row, Row)}
+        return {one.answer for one in ledger.get_many(rows).values() if isinstance(one, Attempt)}
 
     def _out_of_bounds(self, scores: dict[str, float]) -> str:
         """The first bound of the settings that the scores break; empty if none."""
