@@ -15,7 +15,7 @@ demo: $(VENV)/.ready
 
 # A worker for each core, each with one thread: they would starve each other with more.
 test: $(VENV)/.ready-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --benchmark-disable
 
 test-all: $(VENV)/.ready-dev system
 	NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)

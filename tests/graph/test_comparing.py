@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def test_one_comparison_is_not_adjusted_and_several_are_by_name() -> None:
 
 
 def benchmark() -> Any:
-    """The script as a module."""
+    """The script as a module, which finds the modules beside it as when it is run."""
+    if str(SCRIPT.parent) not in sys.path:
+        sys.path.append(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("strategies_benchmark", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -72,24 +75,27 @@ def benchmark() -> Any:
     return module
 
 
+BEGIN, END = "<!-- measured: written by benchmarks/strategies.py -->", "<!-- end of measured -->"
+
+
 def test_the_benchmark_writes_between_its_markers_and_nothing_else(tmp_path: Path) -> None:
     script, page = benchmark(), tmp_path / "page.md"
-    page.write_text(f"Before.\n\n{script.BEGIN}\nold\n{script.END}\n\nAfter.\n")
+    page.write_text(f"Before.\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
     found = compared(plan=(way("plan", 40.0, 13), against(1.0)))
     for _ in range(2):
-        script.write("\n".join(script.section(found, "base")), page)
+        script.write(page, "measured", script.section(found, "base"), "strategies")
     text = page.read_text()
-    assert text.startswith(f"Before.\n\n{script.BEGIN}\n")
-    assert text.endswith(f"{script.END}\n\nAfter.\n")
+    assert text.startswith(f"Before.\n\n{BEGIN}\n")
+    assert text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text
     assert "| plan | 65.0 [10.0, 90.0] | 60.0 | 40 | 50 | +25.0 [+3.0, +45.0] | 0.04 |" in text
     assert all(len(line) <= 125 for line in text.splitlines())
     page.write_text("No place.")
     with pytest.raises(SystemExit, match="has no place"):
-        script.write("x", page)
+        script.write(page, "measured", iter(["x"]), "strategies")
 
 
 def test_the_page_has_the_place() -> None:
     script = benchmark()
     text = script.PAGE.read_text(encoding="utf-8")
-    assert text.index(script.BEGIN) < text.index(script.END)
+    assert text.index(BEGIN) < text.index(END)
