@@ -140,7 +140,7 @@ def table(found: dict[str, list[Ran]], seeds: Sequence[int]) -> Iterator[str]:
     base = found[first]
     yield (
         f"Gains of the last candidate over the base in points on the final suite of {len(base[0].right)} items; "
-        f"seeds {', '.join(map(str, seeds))}. Kept: the same of what the gate let through.\n"
+        f"seeds {', '.join(map(str, seeds))}.\nKept: the same of what the gate let through.\n"
     )
     yield (
         f"| arm | gain by seed | mean gain, 95 % over seeds | minus {first}, 95 % over seeds "
