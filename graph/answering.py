@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.playing import environment
@@ -16,15 +15,6 @@ from quintet.records import Task
 
 NO_STRATEGY = "strategies answer questions at once, and an environment is acted out"
 """Why a strategy is refused."""
-
-
-class Used(NamedTuple):
-    """What an evaluation took, over all its items."""
-
-    generated: int
-    """Tokens generated."""
-    prompted: int
-    """Tokens of prompts."""
 
 
 def desk(table: Table, strategy: Strategy, task: Task, adapter: str, round: int, budget: int | None) -> Desk:

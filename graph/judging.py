@@ -18,9 +18,11 @@ from quintet.evaluation.gate import abstain, decide, verify_final
 from quintet.evaluation.monitors import monitors
 from quintet.evaluation.settings import EvaluationSettings
 from quintet.evaluation.suites import Suites
-from quintet.graph.answering import Used, by_strategy, desk
+from quintet.graph.answering import by_strategy, desk
+from quintet.memory.reading.evaluated import Used, used
 from quintet.records import (
     BASE,
+    EVALUATION,
     GREEDY,
     Attempt,
     Call,
@@ -42,9 +44,6 @@ from quintet.tasks.environment import EnvironmentFamily
 
 FOUR = ("gate_incumbent", "gate_candidate", "retention_incumbent", "retention_candidate")
 """The evaluations that a decision rests on."""
-
-ROLE = "evaluation"
-"""Who asks, in the calls of an evaluation."""
 
 Asking = Callable[[Task, Sequence[Message]], Awaitable[Answered]]
 """Puts messages about a task to the model, greedily, in a call that is recorded."""
@@ -71,7 +70,7 @@ class Judging:
         }
 
         async def ask(task: Task, prompt: Sequence[Message]) -> Answered:
-            metadata = {"role": ROLE, "round": round, "task": task.id, "turn": 0}
+            metadata = {"role": EVALUATION, "round": round, "task": task.id, "turn": 0}
             messages = [to_langchain(message) for message in prompt]
             put = options if served else {}
             result = await model.agenerate([messages], callbacks=[self.table.recorder], metadata=metadata, **put)
@@ -91,7 +90,7 @@ class Judging:
     async def _play(self, task: Task, family: EnvironmentFamily, round: int, ask: Asking) -> str:
         """The actions of a greedy episode in a task's environment; none where the model gave no answer."""
         opening = self._solver.opening()
-        player = Player(self.table, family, task, round, ROLE, self._solver.say)
+        player = Player(self.table, family, task, round, EVALUATION, self._solver.say)
 
         async def act(one: Trajectory) -> Answered:
             words = Message(role="user", content=self._solver.say(one.words))
@@ -149,9 +148,9 @@ class Judging:
 
         evaluation = await evaluate(suite, adapter, tasks, round, answer, self.table.examiner.judge, name)
         if strategy is not None:
-            used = Used(sum(desk.spent for desk in desks), sum(desk.prompted for desk in desks))
-            evaluation = evaluation.with_(tokens=used.generated)
-            self._used[evaluation.id] = used
+            took = Used(generated=sum(desk.spent for desk in desks), prompted=sum(desk.prompted for desk in desks))
+            evaluation = evaluation.with_(tokens=took.generated)
+            self._used[evaluation.id] = took
         ledger.add(evaluation)
         return evaluation
 
@@ -159,11 +158,7 @@ class Judging:
         """What an evaluation took; of one that was not made by a strategy, as its calls say."""
         if evaluation.id in self._used:
             return self._used[evaluation.id]
-        asked = set(evaluation.tasks)
-        # An environment takes a call for each action.
-        calls = self.table.ledger.find(Call, role=ROLE, adapter=evaluation.adapter)
-        found = [call for call in calls if call.task in asked]
-        return Used(sum(call.completion_tokens for call in found), sum(call.prompt_tokens for call in found))
+        return used(self.table.ledger, evaluation) or Used(generated=0, prompted=0)
 
     async def compare(self, round: int, incumbent: str, candidate: str) -> dict[str, str]:
         """Candidate and incumbent on gate and retention, the candidate on the steer suite too.

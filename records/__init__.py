@@ -7,6 +7,7 @@ same ids and writing a record twice changes nothing. Wall time and the run are t
 from quintet.records.asked import Allocation, Curation, Proposal, Reward, Task
 from quintet.records.base import (
     BASE,
+    EVALUATION,
     GREEDY,
     KINDS,
     SCORED,
@@ -53,6 +54,7 @@ from quintet.records.said import (
 
 __all__ = [
     "BASE",
+    "EVALUATION",
     "GREEDY",
     "KINDS",
     "SCORED",

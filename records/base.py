@@ -18,6 +18,9 @@ TEMPORARY = "temporary-"
 GREEDY = "greedy"
 """The strategy by which evaluations are answered unless another is named."""
 
+EVALUATION = "evaluation"
+"""The role in whose name evaluation items are asked."""
+
 SCORED = "scored"
 """Option of a call that generated nothing, and asked the log-probabilities of tokens that were given."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from installing import install
 from sitting import sitting
 from tiny import tiny_settings
 
@@ -92,18 +93,8 @@ RUN_AT_THE_TABLE = {
 }
 """Roles that sit in the one run, and are rehearsed where what they say is to be seen."""
 RUN_IN_THE_EXAMINER = {"larger.py": "Larger", "backwards.py": "Backwards", "remainders.py": "Remainders"}
-RUN_AS_PLUGINS = {
-    *(
-        "words.py",
-        "likeliest.py",
-        "even.py",
-        "parrot.py",
-        "converting.py",
-        "neighbours.py",
-        "likened.py",
-        "greediest.py",
-    )
-}
+PLUGINS = "words likeliest even parrot converting neighbours likened greediest"
+RUN_AS_PLUGINS = {f"{name}.py" for name in PLUGINS.split()}
 RUN_AS_SCRIPTS = {"clumsy.py", "invented.py", "left_out.py", "lenient.py"}
 RUN_AS_TESTS = {"test_skeptic.py", "test_larger.py", "test_lift.py"}
 RUN_BY_NAME = {"judged.py", "convert.py", "rhymes.py", "shouts.py", "lift.py"}
@@ -133,10 +124,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("docs")
     for block in FILES.values():
         (place / block.name).write_text(block.text, encoding="utf-8")
-    info = place / "quintet_extras-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quintet-extras\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text(entry_points(FILES["pyproject.toml"].text))
+    install(place, entry_points(FILES["pyproject.toml"].text), package="quintet-extras")
     # Other tests import files of the same names, and a module is known by its name alone.
     names = {name.removesuffix(".py") for name in FILES if name.endswith(".py")}
     others = {name: sys.modules.pop(name) for name in names & set(sys.modules)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import get_args
 
 import sqlalchemy as sa
@@ -11,10 +11,7 @@ from quintet.memory.ledger import RunLedger
 from quintet.memory.reading.bodies import body
 from quintet.memory.reading.kin import some_of
 from quintet.memory.schema import events
-from quintet.records import BASE, GREEDY, Call, Evaluation, Part, Suite, digest
-
-EVALUATION = "evaluation"
-"""The role in whose name items are asked."""
+from quintet.records import BASE, EVALUATION, GREEDY, Call, Evaluation, Part, Suite, digest
 
 
 class Evaluated(Part):
@@ -56,24 +53,45 @@ def evaluated(ledger: RunLedger) -> list[Evaluated]:
     ]
 
 
+class Used(Part):
+    """What an evaluation took, over all its items."""
+
+    generated: int
+    """Tokens generated."""
+    prompted: int
+    """Tokens of prompts."""
+
+
 def spent(ledger: RunLedger, evaluation: Evaluation) -> int | None:
     """Tokens generated for all of an evaluation's answers; `None` where the run does not hold what would tell.
 
-    A strategy's stand in the evaluation. The greedy way takes one call an item, in an environment one an action; where
-    a later round asked for the same, the calls are the earlier one's.
+    A strategy's stand in the evaluation; those of the greedy way are known from its calls.
     """
     if evaluation.tokens is not None or evaluation.strategy != GREEDY:
         return evaluation.tokens
+    found = used(ledger, evaluation)
+    return found.generated if found else None
+
+
+def used(ledger: RunLedger, evaluation: Evaluation) -> Used | None:
+    """What the calls took that answered greedily; `None` where the run does not hold them all.
+
+    There is one an item, in an environment one an action; where a later round asked for the same, they are the earlier
+    one's.
+    """
     record, e = body(ledger.ledger.engine), events.c
-    own: dict[str, int] = defaultdict(int)
-    earlier: dict[str, int] = defaultdict(int)
+    own: dict[str, Counter[str]] = defaultdict(Counter)
+    earlier: dict[str, Counter[str]] = defaultdict(Counter)
     for some in some_of(evaluation.tasks):
         chosen = sa.select(e.task, e.round, e.tokens, record["prompt_tokens"].as_integer())
         chosen = chosen.where(e.run == ledger.run, e.kind == Call.kind, e.task.in_(some))
         chosen = chosen.where(e.role == EVALUATION, e.adapter == evaluation.adapter)
         with ledger.ledger.reading() as connection:
             for task, round, tokens, prompt in connection.execute(chosen):
-                (own if round == evaluation.round else earlier)[task] += (tokens or 0) - (prompt or 0)
-    if any(task not in own and task not in earlier for task in evaluation.tasks):
+                count = {"generated": (tokens or 0) - (prompt or 0), "prompted": prompt or 0}
+                (own if round == evaluation.round else earlier)[task].update(count)
+    found = [own.get(task) or earlier.get(task) for task in evaluation.tasks]
+    if None in found:
         return None
-    return sum(own[task] if task in own else earlier[task] for task in evaluation.tasks)
+    whole = sum((one for one in found if one), Counter[str]())
+    return Used(generated=whole["generated"], prompted=whole["prompted"])

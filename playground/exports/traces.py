@@ -39,8 +39,9 @@ from quintet.playground.exports.spans import (
     nanoseconds,
     span,
 )
-from quintet.playground.exports.turns import EVALUATION, Places, chat, messages, turn
+from quintet.playground.exports.turns import Places, chat, messages, turn
 from quintet.records import (
+    EVALUATION,
     Adapter,
     Answer,
     Attempt,

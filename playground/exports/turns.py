@@ -12,10 +12,7 @@ from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
 from quintet.playground.exports import conventions as c
 from quintet.playground.exports.spans import Attributes, Extent, Spot, Value, nanoseconds, span, spot
-from quintet.records import BASE, Adapter, Attempt, Call, Evaluation, Recall, Reply, Row, Task
-
-EVALUATION = "evaluation"
-"""The role in whose name evaluation items are asked."""
+from quintet.records import BASE, EVALUATION, Adapter, Attempt, Call, Evaluation, Recall, Reply, Row, Task
 
 
 class Places:

@@ -20,10 +20,10 @@ from quintet.playground.rendering import page
 from quintet.playground.site import Site
 from quintet.playground.threads import thread
 from quintet.playground.timeline import timelines
-from quintet.records import Task
+from quintet.records import EVALUATION, Task
 
-EVALUATION, ALL = "evaluation", "all"
-"""What may stand for a round: evaluation items, and the tasks of all rounds."""
+ALL = "all"
+"""May stand for a round: the tasks of all rounds. So may `EVALUATION`: its items."""
 
 
 def conversations(request: Request) -> Response:

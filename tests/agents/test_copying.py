@@ -39,7 +39,8 @@ async def test_a_revision_that_gives_an_exemplars_answer_gives_no_row(
         table, ledger = context.table, context.table.ledger
         row = ledger.find(Row)[0]
         exemplar: Any = ledger.get(row.attempt)
-        call: Any = ledger.get(exemplar.call)
+        call = ledger.get(exemplar.call)
+        assert isinstance(call, Call)
         number = 10 * turn + same
         task = Task(
             family="parity", level=0, question=f"What of {number}?", canonical=f"{number}", truth={}, split="train"
@@ -63,7 +64,6 @@ async def test_a_revision_that_gives_an_exemplars_answer_gives_no_row(
             Critique(**judged, attempt=failed.id, score=0, correct=False, strict=False, verdict="revise"),
             Critique(**judged, attempt=revised.id, score=1, correct=True, strict=True, verdict="accept"),
         ]
-        assert isinstance(call, Call)
         ledger.add(task, failed, recall, revised, *critiques)
         found = await Curator().sit(table).act(Round(number, BASE, {"parity": 0}, [task]))
     reasons = {one.attempt: one.reason for one in found if isinstance(one, Selection)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installing import install
 from sitting import Sitting, sitting
 
 from quintet.agents import proposer as acting
@@ -507,10 +508,7 @@ def test_a_source_or_option_that_is_not_there_is_refused_in_a_line(
 def test_a_name_that_arms_could_not_be_named_after_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "odd-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(f"[quintet.sources]\n{name} = test_sources:Failing\n")
+    install(tmp_path, "[quintet.sources]", f"{name} = test_sources:Failing")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(Failing, "name", name)
     monkeypatch.setitem(sys.modules, "test_sources", sys.modules[__name__])

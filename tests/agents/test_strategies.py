@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from installing import install
 from scripted import PROMPT, Script, desk_of
 
 from quintet.agents.errors import AgentError, NoAnswerError
@@ -380,10 +381,7 @@ def test_each_says_what_it_does_and_names_its_paper() -> None:
 def test_a_strategy_that_does_not_load_is_offered_still_and_says_why_when_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = tmp_path / "broken-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\nbroken = nowhere_at_all:Broken\nnone = json:dumps\n")
+    install(tmp_path, f"[{GROUP}]", "broken = nowhere_at_all:Broken", "none = json:dumps")
     monkeypatch.syspath_prepend(tmp_path)
     assert {"broken", "none", "greedy"} <= set(answering())
     with pytest.raises(PluginError, match=r"nowhere_at_all:Broken .* does not load"):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installing import install
 from parity import Parity
 from short import SHORT
 from tiny import tiny_settings
@@ -93,10 +94,7 @@ def test_the_skeptic_joins_by_argument_and_its_doubts_are_recorded(tiny_model_fo
 
 
 def test_the_skeptic_joins_by_entry_point(tmp_path: Path) -> None:
-    package = tmp_path / "skeptic_package-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: skeptic-package\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[quintet.roles]\nskeptic = skeptic_module:Skeptic\n")
+    install(tmp_path, "[quintet.roles]", "skeptic = skeptic_module:Skeptic", package="skeptic-package")
     (tmp_path / "skeptic_module.py").write_text((ROOT / "examples" / "skeptic.py").read_text())
     found = subprocess.run(
         [sys.executable, "-m", "quintet.cli", "roles", "--json"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from installing import install
 
 from quintet.cli import main
 from quintet.graph.methods import KINDS, MEASURED, methods, page
@@ -41,10 +42,7 @@ def test_what_does_not_load_is_listed_with_its_error_and_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {method.name for method in methods()}
-    info = tmp_path / "broken-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[quintet.metrics]\nbroken = nowhere_at_all:Broken\n")
+    install(tmp_path, "[quintet.metrics]", "broken = nowhere_at_all:Broken")
     monkeypatch.syspath_prepend(tmp_path)
     found = {method.name: method for method in methods()}
     assert set(found) == before | {"broken"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installing import install
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.outputs import LLMResult
 from pydantic import BaseModel, Field, ValidationError
@@ -32,9 +33,6 @@ class Opinion(BaseModel):
 @pytest.fixture(autouse=True)
 def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package that brings providers, beside the built-in one."""
-    package = tmp_path / "chats-1.0.dist-info"
-    package.mkdir()
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: chats\nVersion: 1.0\n")
     lines = [
         "[quintet.chats]",
         "openai = quintet.models.providers:openai_compatible",
@@ -42,7 +40,7 @@ def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "plant = parrots:plant",
         "broken = parrots:broken",
     ]
-    (package / "entry_points.txt").write_text("\n".join(lines))
+    install(tmp_path, *lines, package="chats")
     (tmp_path / "parrots.py").write_text(
         "from langchain_core.language_models import FakeListChatModel\n"
         "def parrot(settings): return FakeListChatModel(responses=[settings.model])\n"
