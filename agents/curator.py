@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from quintet.agents import trajectories
 from quintet.agents.allocating import ruled
+from quintet.agents.contrasting import contrasts
 from quintet.agents.metrics import ALWAYS, Candidate, scored
 from quintet.agents.playing import environment
 from quintet.agents.ranking import WORTH, beyond, over_share, weigh
@@ -16,6 +17,7 @@ from quintet.agents.settings import CuratorSettings
 from quintet.agents.solver import Solver
 from quintet.agents.table import STRICTNESS, Round
 from quintet.records import Attempt, Call, Completion, Critique, Recall, Record, Reply, Row, Selection
+from quintet.training.objective import LearnsFrom, learns_from
 
 FEW_CHOICES = 10
 """Below this many possible answers a verdict leaks the answer, so a revised attempt yields no row."""
@@ -31,6 +33,10 @@ class Curator(RoundRole):
     def settings(self) -> CuratorSettings:
         """The curator's settings."""
         return self.table.settings.curator
+
+    @property
+    def _learns_from(self) -> LearnsFrom:
+        return learns_from(self.table.training)
 
     async def act(self, round: Round) -> list[Record]:
         """A selection with its reason for every attempt of the round, and a row for each one chosen."""
@@ -60,6 +66,12 @@ class Curator(RoundRole):
             said.append(selection)
             if selection.chosen:
                 said += self._rows(candidate, selection)
+        if self._learns_from != "right":
+            fit = [one for one in candidates if not self._unfit(one)]
+            rows = [one for one in said if isinstance(one, Row)]
+            said += contrasts(
+                fit, rows, self._learns_from, self.settings.rows_per_task, Solver().sit(self.table).prompt
+            )
         return [*said, *await rescored(self.table, round, self.settings.metrics, self.settings.rescore)]
 
     async def _candidates(self, round: Round) -> list[Candidate]:
@@ -115,6 +127,18 @@ class Curator(RoundRole):
             return "few choices: the verdict gave the answer away"
         if attempt.revises and attempt.answer in self._recalled_answers(attempt):
             return "its answer stood in what was recalled"
+        if attempt.revises and self._learns_from == "groups":
+            return "revised: a group is of first attempts"
+        unfit = self._unfit(candidate)
+        if unfit:
+            return unfit
+        if scores["pass_rate"] > self.settings.easy:
+            return "too easy"
+        return self._out_of_bounds(scores)
+
+    def _unfit(self, candidate: Candidate) -> str:
+        """Why nothing can be learnt from an attempt, right or wrong; empty if something can."""
+        task, scores = candidate.task, candidate.scores
         if task.split != "train":
             return "held out for evaluation"
         if self.table.examiner.families[task.family].proposal is None and not environment(self.table, task):
@@ -128,9 +152,7 @@ class Curator(RoundRole):
             return "cut off"
         if scores["tokens"] > self.settings.longest:
             return "too long"
-        if scores["pass_rate"] > self.settings.easy:
-            return "too easy"
-        return self._out_of_bounds(scores)
+        return ""
 
     def _recalled_answers(self, attempt: Attempt) -> set[str | None]:
         """Answers of the exemplars that were before the solver when it made this attempt.

@@ -11,7 +11,7 @@ from quintet.agents.errors import AgentError
 from quintet.agents.roles import EpisodeRole, Role, RoundRole, Said, Words, verdict_of
 from quintet.agents.table import Episode, Round
 from quintet.models.clock import limited
-from quintet.models.errors import SpentError
+from quintet.models.errors import StoppingError
 from quintet.records import Call, Record, Reply
 
 
@@ -32,10 +32,10 @@ async def hear(role: Role, scene: Episode | Round) -> list[Record]:
     try:
         async with limited(role.settings.seconds) as limit:
             records = _records(role, scene, await _act(role, scene))
-    except (LedgerError, SpentError, asyncio.CancelledError):
+    except (LedgerError, StoppingError, asyncio.CancelledError):
         raise
     except Exception as error:
-        if isinstance(error, BaseExceptionGroup) and error.subgroup((LedgerError, SpentError)):
+        if isinstance(error, BaseExceptionGroup) and error.subgroup((LedgerError, StoppingError)):
             raise
         stalled = isinstance(error, TimeoutError) and limit.expired()
         reason = f"stalled for more than {role.settings.seconds:g} s" if stalled else _first_line(error)

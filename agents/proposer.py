@@ -13,7 +13,7 @@ from quintet.agents.settings import ProposerSettings
 from quintet.agents.sources import Bench, Draft, Source, Trial, load_sources
 from quintet.agents.sources.refusing import Refusing
 from quintet.agents.table import Round
-from quintet.models.errors import SpentError
+from quintet.models.errors import StoppingError
 from quintet.records import Evaluation, Proposal, Record, Reply, Task
 from quintet.tasks.errors import Ungrounded
 
@@ -120,7 +120,7 @@ class Proposer(RoundRole):
                 if not isinstance(one, Record | Draft) or isinstance(one, Task) or _accepted(one):
                     raise TypeError(f"{source.name} gave a {type(one).__name__} where drafts bring tasks")
             return found
-        except (LedgerError, SpentError):
+        except (LedgerError, StoppingError):
             raise
         except Exception as error:
             # A source is anybody's code.

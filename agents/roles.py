@@ -17,7 +17,7 @@ from quintet.agents.errors import AgentError, NoAnswerError
 from quintet.agents.settings import JoinedSettings, RoleSettings
 from quintet.agents.table import Episode, Question, Round, Table
 from quintet.memory.errors import LedgerError
-from quintet.models.errors import SpentError
+from quintet.models.errors import StoppingError
 from quintet.models.providers import Asking, asking
 from quintet.plugins import Plugin, plugins
 from quintet.records import Completion, Message, Record, Reply, Task, Verdict, digest
@@ -148,13 +148,13 @@ class Role:
             AgentError: The role's words cannot be rendered.
         """
         settings, model, reply = self.settings, self.table.model(self.name), reply or self.reply
-        task, turn, number, incumbent = _where(scene)
+        task, turn, number, own = _where(scene, self.name)
         temperature = settings.temperature if temperature is None else temperature
         max_tokens = max_tokens or settings.max_tokens
         schema = reply.model_json_schema() if reply is not None else None
         if is_served(model):
             # The run's adapters are those of the model that is trained: another speaks as it is, unless told otherwise.
-            adapter = settings.adapter or (incumbent if model is self.table.model("") else None)
+            adapter = settings.adapter or (own if model is self.table.model("") else None)
             options: dict[str, Any] = {
                 "n": n,
                 "temperature": temperature,
@@ -191,7 +191,7 @@ class Role:
                     metadata={**metadata, "request": request},
                     **put.options,
                 )
-            except (LedgerError, SpentError):
+            except (LedgerError, StoppingError):
                 raise
             except Exception as error:
                 # Any LangChain model may sit here, each with errors of its own.
@@ -427,13 +427,13 @@ def _blind(value: Any) -> Any:
     return value
 
 
-def _where(scene: Episode | Round | Question) -> tuple[str | None, int, int, str]:
-    """Task, turn, round and adapter of a scene."""
+def _where(scene: Episode | Round | Question, role: str) -> tuple[str | None, int, int, str]:
+    """Task, turn and round of a scene, and the adapter under which a role speaks in it."""
     if isinstance(scene, Question):
         return scene.task, scene.turn, scene.round, scene.adapter
     if isinstance(scene, Episode):
         return scene.task.id, scene.turn, scene.round, scene.adapter
-    return None, 0, scene.number, scene.incumbent
+    return None, 0, scene.number, scene.adapters.get(role, scene.incumbent)
 
 
 def _template_beside(role: type[Role]) -> Path:

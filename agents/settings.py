@@ -12,6 +12,9 @@ from quintet.tasks.written import NAME as WRITTEN
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[int, Field(ge=0)]
 
+PLAYERS = ("proposer", "solver", "critic", "curator", "trainer")
+"""The five whose settings are a section each."""
+
 
 class RoleSettings(Part):
     """What every role has."""
@@ -251,6 +254,45 @@ class TrainerSettings(RoleSettings):
     longest ago, and of these the ones whose tasks teach most now."""
 
 
+class SelfPlaySettings(Part):
+    """Which roles learn, and how. By default the solver alone does."""
+
+    roles: tuple[Literal["solver", "proposer"], ...] = Field(("solver",), min_length=1)
+    """Roles that learn. The proposer learns from what its proposals earn, which needs a source that rewards them, such
+    as `challenger`, and an objective that learns from rewards, such as `grpo`."""
+    adapters: Literal["shared", "each"] = "shared"
+    """`shared`: the roles learn in one adapter, which the gate judges by the solver's suites. `each`: every role
+    besides the solver has an adapter of its own, which begins at the base and is continued, unless what is said under
+    it rings an alarm."""
+    train: Literal["together", "turns"] = "together"
+    """`together`: all roles learn in every round. `turns`: one a round, in the order of `roles`."""
+    baseline: Literal["role", "group"] = "role"
+    """What the proposer's rewards are measured against. `role`: a running mean of its own rewards in the family
+    (role-conditioned advantage estimation, SPIRAL, arXiv 2506.24119). `group`: the mean of the replies to one prompt.
+    The solver's are measured against the mean of a task's attempts."""
+    decay: float = Field(0.95, ge=0, lt=1)
+    """By how much one more reward leaves the running mean as it was; SPIRAL's value."""
+
+    @model_validator(mode="after")
+    def _there_are_roles_for_it(self) -> Self:
+        if len(set(self.roles)) < len(self.roles):
+            raise ValueError(f"roles names one twice: {', '.join(self.roles)}")
+        if self.train == "turns" and len(self.roles) < 2:
+            raise ValueError('train = "turns" needs two roles that learn: roles = ["solver", "proposer"]')
+        if self.adapters == "each" and not self.others:
+            raise ValueError('adapters = "each" needs a role besides the solver: roles = ["solver", "proposer"]')
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The roles that learn, besides the solver."""
+        return tuple(role for role in self.roles if role != "solver")
+
+    def learning(self, round: int) -> tuple[str, ...]:
+        """The roles that learn in a round."""
+        return self.roles if self.train == "together" else (self.roles[(round - 1) % len(self.roles)],)
+
+
 class AgentSettings(Part):
     """The players' settings, a section each."""
 
@@ -266,14 +308,26 @@ class AgentSettings(Part):
     """Turns rows into an adapter."""
     roles: dict[str, JoinedSettings] = Field(default_factory=dict)
     """Settings of roles that joined, by name."""
+    self_play: SelfPlaySettings = SelfPlaySettings()
+    """Which roles learn."""
+
+    @model_validator(mode="after")
+    def _who_learns_speaks_as_what_is_trained(self) -> Self:
+        for role in self.self_play.others:
+            for name in ("chat", "adapter"):
+                if given := getattr(self.of(role), name):
+                    raise ValueError(
+                        f"self_play.roles names {role}, which learns from what it says itself: leave {role}.{name} "
+                        f"empty, or out of roles; it is {given!r}"
+                    )
+        return self
 
     def of(self, role: str) -> RoleSettings:
         """The settings of a role, built-in or joined."""
-        if role in AgentSettings.model_fields and role != "roles":
+        if role in PLAYERS:
             return getattr(self, role)  # type: ignore[no-any-return]
         return self.roles.get(role) or JoinedSettings()
 
     def speaking(self) -> dict[str, RoleSettings]:
         """The settings of the five players and of every role that has some, by role."""
-        players = [name for name in AgentSettings.model_fields if name != "roles"]
-        return {**{name: getattr(self, name) for name in players}, **self.roles}
+        return {**{name: getattr(self, name) for name in PLAYERS}, **self.roles}

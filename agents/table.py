@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quintet.agents.errors import AgentError
 from quintet.agents.settings import AgentSettings
+from quintet.evaluation.settings import MonitorSettings
 from quintet.models.barrier import Barrier
 from quintet.records import BASE, Adapter, Attempt, Critique, Record, Reply, Task, Verdict
 
@@ -61,6 +62,10 @@ class Table:
     """Raises a `SpentError` once the budget is spent; asked before each call of a model that Quintet does not serve."""
     lend: Callable[[str, Path], AbstractAsyncContextManager[None]] = _nothing_is_lent
     """Has the served model serve an adapter of this name that lies in this folder, while the context lasts."""
+    monitors: MonitorSettings = field(default_factory=MonitorSettings)
+    """Where the monitors raise an alarm."""
+    make_room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    """Has the served model give up what a training on the same GPU needs, while the context lasts."""
     barrier: Barrier = field(default_factory=Barrier)
     """Where all who sit together wait for one another before the models that Quintet serves answer."""
 
@@ -86,6 +91,8 @@ class Round:
     """Ids of the rows chosen in this round."""
     replies: dict[str, BaseModel] = field(default_factory=dict)
     """What joined round roles said, by role."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """The adapter of each role that has one of its own, instead of the incumbent."""
 
 
 @dataclass(frozen=True)

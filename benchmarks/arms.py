@@ -102,7 +102,8 @@ def all_ran(arms: Sequence[Arm], seeds: Sequence[int], config: Path, workspace: 
     found: dict[str, list[Ran]] = {arm.name: [] for arm in arms}
     for seed in seeds:
         for arm in arms:
-            one = ran(arm, seed, config, workspace, f"{arm.name}-short-s{seed}")
+            # A run's name has no underscore, a metric's may.
+            one = ran(arm, seed, config, workspace, f"{arm.name.replace('_', '-')}-short-s{seed}")
             found[arm.name].append(one)
             print(f"{arm.name}, seed {seed}: {one.effect:+.1f}", file=sys.stderr, flush=True)
     return found

@@ -48,13 +48,14 @@ def quintet(model: Path, rows: list[Row], settings: TrainingSettings) -> Epoch:
     from transformers import AutoTokenizer
 
     from quintet.training import lora
+    from quintet.training.checkpoints import Checkpoints
     from quintet.training.fit import fit, plan
     from quintet.training.sft import RejectionSampling
 
     objective = RejectionSampling(settings)
     steps = plan(objective.examples(rows, AutoTokenizer.from_pretrained(model)), settings, seed=0)
     adapted = lora.load(model, None, settings)
-    scratch = Path(tempfile.mkdtemp())
+    scratch = Checkpoints(Path(tempfile.mkdtemp()), "")
     return lambda: fit(adapted, objective, steps, settings, 0, scratch, lambda _: None)
 
 
@@ -64,7 +65,7 @@ def padded(model: Path, rows: list[Row], settings: TrainingSettings) -> Epoch:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from quintet.training.sft import completion_tokens, render
+    from quintet.training.tokens import completion_tokens, render
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     pairs = [(render(row.prompt, tokenizer), completion_tokens(row, tokenizer)) for row in rows]
@@ -101,7 +102,7 @@ def trl(model: Path, rows: list[Row], settings: TrainingSettings) -> Epoch:
     import torch
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found,unused-ignore]
+    from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
     chats = [
         {

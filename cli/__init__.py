@@ -13,7 +13,7 @@ from quintet.cli.memory import memory
 from quintet.cli.models import adapters, chat, eval, solve
 from quintet.cli.new import new
 from quintet.cli.playground import playground
-from quintet.cli.runs import lineage, resume, run, runs, show
+from quintet.cli.runs import lineage, replay, resume, run, runs, show
 from quintet.cli.table import doctor, methods, roles, tasks
 
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, resume, runs, show, lineage, export, playground),
+    *(run, resume, replay, runs, show, lineage, export, playground),
     *(eval, evolve, solve, chat, adapters, memory),
     *(roles, tasks, curate, methods, new, doctor, completion),
 ):

@@ -17,7 +17,7 @@ TASKS = 200
 
 @click.command()
 @click.argument("run", shell_complete=runs_named)
-@click.argument("form", type=click.Choice(["jsonl", "otlp", "html"]))
+@click.argument("form", type=click.Choice(["jsonl", "preferences", "otlp", "html"]))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--tasks", type=click.IntRange(0), help=f"Most conversations in the page (html; default: {TASKS}).")
 @workspace_option
@@ -26,7 +26,8 @@ TASKS = 200
 def export(run: str, form: str, file: Path, tasks: int | None, workspace: Path, as_json: bool) -> None:
     """Write RUN to FILE, as rows, traces or a page. `-` is standard output.
 
-    jsonl holds the training rows, as TRL reads them. otlp holds the traces, as a collector of OpenTelemetry reads them,
+    jsonl holds the training rows, as TRL reads them; preferences holds besides what they were held against, each with a
+    label whether it is right. otlp holds the traces, as a collector of OpenTelemetry reads them,
     in JSON lines, or in protobuf where FILE ends in .pb. html is one page that needs nothing else: overview, adapters,
     conversations, rows.
     """
@@ -48,10 +49,10 @@ def _write(
     run: str, form: str, file: Path, tasks: int, workspace: Path, tell: Callable[[int, int], None]
 ) -> tuple[int, str]:
     """How many of what were written."""
-    if form == "jsonl":
+    if form in ("jsonl", "preferences"):
         from quintet.graph.exporting import export_rows
 
-        return export_rows(workspace, run, file), "rows"
+        return export_rows(workspace, run, file, labelled=form == "preferences"), "rows"
     if form == "otlp":
         from quintet.playground.exports.otlp import export_traces
 
@@ -64,7 +65,7 @@ def _write(
 @contextmanager
 def _told(form: str) -> Iterator[Callable[[int, int], None]]:
     """What shows how far it is, on a terminal; elsewhere nothing does."""
-    if form == "jsonl" or not sys.stderr.isatty():
+    if form not in ("otlp", "html") or not sys.stderr.isatty():
         yield lambda done, of: None
         return
     from rich.console import Console

@@ -186,7 +186,15 @@ def adapters(context: click.Context, run: str | None, workspace: Path, as_json: 
         out([item.model_dump(mode="json") for item in found])
         return
     rows = [
-        [a.id, a.run, str(a.round), a.start, str(a.rows), a.gate, a.status + " (incumbent)" * a.incumbent]
+        [
+            a.id,
+            a.run,
+            str(a.round),
+            a.start,
+            str(a.rows),
+            a.gate,
+            a.status + " (incumbent)" * a.incumbent + (f" ({a.role})" if a.role else ""),
+        ]
         for a in found
     ]
     show_table(["adapter", "run", "round", "from", "rows", "gate", "status"], rows)
@@ -210,6 +218,47 @@ def rollback(id: str, reason: str, run: str | None, workspace: Path, as_json: bo
     click.echo(f"{done.run}: {done.incumbent} is the incumbent again; rolled back: {', '.join(done.retired)}")
     click.echo(f"{done.memories} memories made under them are not recalled any more", err=True)
     click.echo(f"go on from it: quintet resume {done.run} --rounds N", err=True)
+
+
+@adapters.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID ID...")
+@click.option("--method", default="cat", show_default=True, help="cat, linear, ties, dare_linear or dare_ties.")
+@click.option("--weight", "weights", type=float, multiple=True, help="One for each (default: equal, summing to 1).")
+@click.option(
+    "--density",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of the entries kept; cat and linear keep all.",
+)
+@run_option
+@workspace_option
+@json_option
+@guarded
+def merge(
+    ids: tuple[str, ...],
+    method: str,
+    weights: tuple[float, ...],
+    density: float,
+    run: str | None,
+    workspace: Path,
+    as_json: bool,
+) -> None:
+    """Merge adapters into a new one, by PEFT. Nothing promotes it: evaluate it against them.
+
+    cat is the weighted sum of their changes, exactly. The others work on the two factors of each change apart: linear
+    sums them, ties trims and elects signs (arXiv 2306.01708), dare_linear and dare_ties drop entries at random (arXiv
+    2311.03099); these need adapters of one rank.
+    """
+    from quintet.graph.merging import merged
+
+    made = merged(workspace, run, ids, weights, method, density)  # type: ignore[arg-type]
+    if as_json:
+        out(made.model_dump(mode="json"))
+        return
+    click.echo(made.adapter)
+    against = f"quintet eval --suite steer --adapter {made.of[0]} --adapter {made.adapter}"
+    click.echo(f"compare it: {against} --run {made.run}", err=True)
 
 
 @adapters.command()

@@ -86,8 +86,45 @@ def resume(
         _conduct(loop, rounds, as_json)
 
 
+@click.command()
+@click.argument("run", required=False, shell_complete=runs_named)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another setting; may be repeated.")
+@workspace_option
+@json_option
+@guarded
+def replay(run: str | None, changes: tuple[str, ...], workspace: Path, as_json: bool) -> None:
+    """Run RUN (default: the newest) again from its recorded model calls, and say what is decided otherwise.
+
+    The replay is a run of its own. The model is asked only where a change makes it necessary, such as for the answers
+    of another candidate.
+    """
+    from quintet.graph.replaying import held_against
+    from quintet.graph.replaying import replay as begin
+
+    loop = begin(workspace, run, changes)
+    _watched(loop, None)
+    found = held_against(workspace, str(loop.run_name))
+    if as_json:
+        out(found.model_dump(mode="json"))
+    else:
+        click.echo(found.text())
+
+
 def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
     from quintet.graph.hints import hints
+
+    _watched(loop, rounds)
+    result = loop.result()
+    if as_json:
+        out(result.model_dump(mode="json"))
+    else:
+        click.echo(result.table(_columns()))
+        for hint in hints(result, loop.workspace):
+            click.echo(hint, err=True)
+
+
+def _watched(loop: Loop, rounds: int | None) -> None:
+    """Run a loop to its end, its progress on standard error, its questions asked."""
     from quintet.graph.watching import Watcher
 
     try:
@@ -106,13 +143,6 @@ def _conduct(loop: Loop, rounds: int | None, as_json: bool) -> None:
             line = " ".join(["quintet resume", loop.run_name, *given])
             click.echo(f"\nquintet: stopped; go on with: {line}", err=True)
         sys.exit(STOPPED)
-    result = loop.result()
-    if as_json:
-        out(result.model_dump(mode="json"))
-    else:
-        click.echo(result.table(_columns()))
-        for hint in hints(result, loop.workspace):
-            click.echo(hint, err=True)
 
 
 def _columns() -> int:

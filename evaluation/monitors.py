@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 from statistics import fmean
 
 from quintet.evaluation.gate import compare
+from quintet.evaluation.proposals import Watched
 from quintet.evaluation.settings import EvaluationSettings, MonitorSettings
 from quintet.evaluation.statistics import correlation, pass_at_k
 from quintet.records import (
@@ -56,6 +57,7 @@ def monitors(
     evaluations: Sequence[Evaluation] = (),
     decision: Decision | None = None,
     held_out: Container[str] = frozenset(),
+    proposals: Watched = Watched(),  # noqa: B008 - frozen
 ) -> Monitors:
     """Measure a round, and raise an alarm where a measure is out of bounds.
 
@@ -72,6 +74,7 @@ def monitors(
         evaluations: All of the run's evaluations so far, in order.
         decision: The round's decision; it names the gate's two evaluations.
         held_out: Canonical questions of all suites.
+        proposals: What was found about those of a proposer that learns.
 
     Returns:
         Shares and means by name; each alarm begins with the name of what went wrong.
@@ -133,7 +136,7 @@ def monitors(
         history = [evaluation for evaluation in evaluations if evaluation.suite == suite]
         if history and history[-1].round == round:
             _watch_fall(name, history, settings, values, alarms)
-    return Monitors(round=round, values=values, alarms=tuple(alarms))
+    return Monitors(round=round, values=values | proposals.values, alarms=(*alarms, *proposals.alarms))
 
 
 def _join(tasks: Sequence[Task], attempts: Sequence[Attempt], critiques: Sequence[Critique]) -> list[Judged]:

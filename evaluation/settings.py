@@ -47,6 +47,9 @@ class MonitorSettings(Part):
     """Most verifications, and most model calls, that may fail."""
     agreement: Share = 0.7
     """Least agreement of a judging critic with the verifier."""
+    proposals_fall: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Where the proposer learns: its proposals ring below this part of the best valid or distinct share of
+    an earlier round, and below this part, or above its inverse, of their length in the first."""
     pass_k: int = Field(4, gt=0)
     """k of the reported pass@k; smaller where there are fewer samples."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from quintet.graph.errors import LoopError
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
-from quintet.records import BASE, Adapter, Decision, Evaluation, Rollback
+from quintet.records import BASE, Adapter, Decision, Evaluation, Handover, Rollback
 from quintet.training.errors import RegistryError
 from quintet.training.registry import Registry
 
@@ -23,10 +23,14 @@ class Registered(BaseModel):
     start: str
     """Where its training began: `base` or an adapter."""
     rows: int
+    """What it was trained on: rows, and what other roles than the solver earned."""
     weights: str
     """SHA-256 of the weights file."""
+    role: str
+    """The one role that speaks under it; empty for that of all others."""
     status: str
-    """`candidate`, `promoted`, `rejected`, `rolled back`, or `damaged` with the reason."""
+    """`candidate`, `promoted`, `rejected`, `rolled back`, `merged`, or `damaged` with the reason; one role's own is
+    `kept` or `dropped`."""
     incumbent: bool
     """Whether the run's next round would start from it."""
     gate: str
@@ -57,7 +61,8 @@ class Standing(BaseModel):
 
     incumbent: str
     status: dict[str, str]
-    """By adapter: `candidate`, `promoted`, `rejected` or `rolled back`."""
+    """By adapter: `candidate`, `promoted`, `rejected`, `rolled back` or `merged`; one role's own is `kept` or
+    `dropped`."""
     promoted: list[str]
     """Adapters that were promoted and still stand, oldest first."""
 
@@ -66,13 +71,17 @@ def standing(ledger: RunLedger) -> Standing:
     """Who is the incumbent, and what the gate and rollbacks made of each adapter."""
     status: dict[str, str] = {}
     promoted: list[str] = []
-    for event in ledger.events(limit=1_000_000, kinds=[Adapter, Decision, Rollback]):
+    for event in ledger.events(limit=1_000_000, kinds=[Adapter, Decision, Handover, Rollback]):
         match event.record:
-            case Adapter(id=id):
-                status.setdefault(id, "candidate")
+            case Adapter(id=id, merged=of):
+                status.setdefault(id, "merged" if of else "candidate")
             case Decision(candidate=str(id), promoted=passed):
                 status[id] = "promoted" if passed else "rejected"
                 promoted += [id] if passed else []
+            case Handover(dropped=True, before=str(id)):
+                status[id] = "dropped"
+            case Handover(adapter=str(id)):
+                status[id] = "kept"
             case Rollback(retired=retired):
                 status.update(dict.fromkeys(retired, "rolled back"))
                 promoted = [id for id in promoted if id not in retired]
@@ -160,6 +169,7 @@ def export(workspace: Path, given: str, out: Path, merged: bool = False) -> Path
         RegistryError: The adapter is damaged.
         ModelError: The base model is not at hand.
     """
+    from quintet.graph.card import card
     from quintet.graph.settings import Settings
     from quintet.models.catalogue import locate
     from quintet.training.exporting import export_merged, export_peft
@@ -173,13 +183,13 @@ def export(workspace: Path, given: str, out: Path, merged: bool = False) -> Path
         ledger = ledgers.holder(given)
         adapter = known(ledger, given)
         settings = Settings.of_run(ledger.info.settings)
-    registry = Registry(place.adapters)
-    registry.check(adapter)
-    files = locate(settings.model.name, settings.model.network, settings.model.chat_template)
-    if merged:
-        export_merged(registry.path(adapter), files, out)
-    else:
-        export_peft(registry.path(adapter), files, out)
+        registry = Registry(place.adapters)
+        registry.check(adapter)
+        files = locate(settings.model.name, settings.model.network, settings.model.chat_template)
+        record = ledger.get(adapter)
+        about = card(ledger, place, record, files, merged) if isinstance(record, Adapter) else ""
+    write = export_merged if merged else export_peft
+    write(registry.path(adapter), files, out, about)
     return out
 
 
@@ -195,8 +205,9 @@ def _registered(ledger: RunLedger, adapter: Adapter, registry: Registry, standin
         run=ledger.run,
         round=adapter.round,
         start=adapter.start or "base",
-        rows=len(adapter.rows),
+        rows=len(adapter.rows) + len(adapter.experiences),
         weights=adapter.weights,
+        role=adapter.role or "",
         status=status,
         incumbent=adapter.id == standings.incumbent,
         gate=f"{gates[0].correct}/{gates[0].n}" if gates else "–",

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from quintet.graph.adapters import standing
 from quintet.graph.budget import Budget
+from quintet.graph.checkpointing import checkpointer
 from quintet.graph.curating import kept
 from quintet.graph.errors import LoopError
 from quintet.graph.joining import joining
 from quintet.graph.lifecycle import Context, blank, opening
 from quintet.graph.opening import opened
-from quintet.memory.database import BUSY_SECONDS
 from quintet.memory.ledger import Ledger, RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.errors import SpentError
@@ -45,7 +45,9 @@ async def sitting(loop: Loop, rounds: int | None = None) -> AsyncIterator[Contex
     with contextlib.ExitStack() as stack:
         ledgers = stack.enter_context(workspace.ledger(loop.settings.memory.database))
         stack.enter_context(workspace.claim(loop.run_name or loop.settings.name))
-        ledger = _begin(loop, ledgers)
+        # Looked for first, so that no run begins that replays none.
+        replays = ledgers.run(loop.settings.replays).run if loop.settings.replays else None
+        ledger = RunLedger(ledgers, _begin(loop, ledgers).run, replays)
         before, seen, status = ledger.info.status, ledger.newest(), "failed"
         ledger.update(status="running", pid=os.getpid())
         try:
@@ -104,16 +106,12 @@ async def conduct(loop: Loop, rounds: int | None) -> AsyncGenerator[dict[str, An
     Raises:
         LoopError: The run is finished and no more rounds are asked for.
     """
-    import aiosqlite
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
-    checkpoints = str(Workspace(loop.workspace).checkpoints)
     _refuse_finished(loop, rounds)
     try:
-        # Patient: a run that was dropped in this very process may be letting go of the file still.
-        connected = aiosqlite.connect(checkpoints, timeout=BUSY_SECONDS)
-        async with sitting(loop, rounds) as context, connected as connection:
-            saver = AsyncSqliteSaver(connection)
+        async with (
+            sitting(loop, rounds) as context,
+            checkpointer(Workspace(loop.workspace), context.table.ledger.ledger.engine.url) as saver,
+        ):
             yield {"event": "said", "text": f"run {loop.run_name} in {loop.workspace}"}
             for line in kept(context.table.examiner.families.values()):
                 yield {"event": "said", "text": line}
@@ -196,7 +194,9 @@ async def _events(
     start: Any = None
     if not snapshot.values:
         start = opening(loop.settings)
-    elif not snapshot.next:
+    elif not snapshot.tasks:
+        # Not `next`, which leaves out a node whose writes are kept but not yet part of a checkpoint: a run that is
+        # stopped right then has more to do.
         done = snapshot.values["round"]
         # A run that ended early, for want of gain or budget, goes on only if that is said.
         if rounds is None or done >= rounds:

@@ -35,6 +35,7 @@ def examine() -> list[Finding]:
         _verifier,
         _sandbox,
         _gpu,
+        _attention,
         _vllm,
         _disk,
     ]
@@ -130,12 +131,25 @@ def _gpu() -> Finding:
     return Finding(what="gpu", ok=False, needed=False, found="none; the CPU is used")
 
 
-def _vllm() -> Finding:
-    from importlib.util import find_spec
+def _attention() -> Finding:
+    import torch
 
-    if find_spec("vllm"):
-        return Finding(what="vllm", ok=True, needed=False, found="installed")
-    return Finding(what="vllm", ok=False, needed=False, found="not installed; the in-process engine is used")
+    from quintet.training import attention
+
+    found = attention.kernel(torch.accelerator.current_accelerator() or "cpu")
+    return Finding(what="attention", ok=True, needed=False, found=f"of training: {found}")
+
+
+def _vllm() -> Finding:
+    from quintet.models.vllm.interpreter import MAKE, found
+
+    # Of a checkout, the environment that `make` sets up beside it.
+    beside = Path(__file__).parents[1] / ".venv-vllm" / "bin" / "python"
+    for python in (sys.executable, str(beside)):
+        if version := found(python):
+            how = "" if python == sys.executable else f'; set vllm.python = "{python}"'
+            return Finding(what="vllm", ok=True, needed=False, found=f"vLLM {version}{how}")
+    return Finding(what="vllm", ok=False, needed=False, found="not installed; the in-process engine is used", mend=MAKE)
 
 
 def _disk() -> Finding:

@@ -1,4 +1,4 @@
-"""A run's training rows as JSON lines, in the conversational format that TRL and others read."""
+"""A run's training rows as JSON lines, in the conversational formats that TRL and others read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 from quintet.graph.errors import LoopError
 from quintet.memory.workspace import Workspace
-from quintet.records import Adapter, Row, Task
+from quintet.records import Adapter, Contrast, Row, Task
 
 
-def export_rows(workspace: Path, run: str | None, out: Path) -> int:
+def export_rows(workspace: Path, run: str | None, out: Path, labelled: bool = False) -> int:
     """Write every training row of a run, an object a line: `prompt` and `completion` as messages, and where it is from.
 
     The messages are what the model was trained on; ground truth is in none. `trained` names the adapters made of it.
@@ -24,6 +24,8 @@ def export_rows(workspace: Path, run: str | None, out: Path) -> int:
         workspace: Where the run lies.
         run: The newest if `None`.
         out: A file, replaced if it is there; `-` is standard output.
+        labelled: Write what rows were held against too, and with each a `label`, whether it is right, and its `reward`:
+            TRL's unpaired preferences.
 
     Returns:
         How many rows there are.
@@ -36,12 +38,15 @@ def export_rows(workspace: Path, run: str | None, out: Path) -> int:
         ledger = ledgers.run(run)
         trained: dict[str, list[str]] = {}
         for adapter in ledger.find(Adapter):
-            for id in adapter.rows:
+            for id in (*adapter.rows, *adapter.contrasts):
                 trained.setdefault(id, []).append(adapter.id)
         lines = []
-        for row in ledger.find(Row):
+        for row in (*ledger.find(Row), *(ledger.find(Contrast) if labelled else ())):
             task = ledger.get(row.task)
             about = {"family": task.family, "level": task.level} if isinstance(task, Task) else {}
+            if labelled:
+                reward = row.reward if isinstance(row, Contrast) else 1.0
+                about |= {"label": reward == 1, "reward": reward}
             lines.append(json.dumps({**_row(row), **about, "trained": trained.get(row.id, [])}, ensure_ascii=False))
     with replacing(out) as file:
         file.write("".join(f"{line}\n" for line in lines).encode())
@@ -73,7 +78,7 @@ def replacing(out: Path) -> Iterator[BinaryIO]:
             aside.unlink()
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row | Contrast) -> dict[str, Any]:
     return {
         "prompt": [dict(message) for message in row.prompt],
         "completion": [{"role": "assistant", "content": row.completion}],

@@ -9,6 +9,7 @@ from typing import Any
 from quintet.agents.errors import NoAnswerError
 from quintet.agents.playing import Player, Trajectory, environment
 from quintet.agents.roles import Answered, answered, is_served, to_langchain
+from quintet.agents.self_play import watched
 from quintet.agents.solver import Solver
 from quintet.agents.strategies import Desk, Strategy
 from quintet.agents.table import Table
@@ -225,6 +226,7 @@ class Judging:
             evaluations=[e for e in self._so_far() if e.round <= round],
             decision=decision,
             held_out=self.suites.canonicals,
+            proposals=watched(self.table, round),
         )
 
     def _tasks(self, ids: Sequence[str]) -> list[Task]:

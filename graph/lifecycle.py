@@ -22,6 +22,7 @@ from quintet.agents.players import beside
 from quintet.agents.playing import environment
 from quintet.agents.proposer import Proposer
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
+from quintet.agents.self_play import adapters, experiences
 from quintet.agents.table import Episode, Round, Table
 from quintet.agents.trainer import Trainer
 from quintet.graph.budget import Budget
@@ -170,7 +171,8 @@ def scene(state: State, context: Context, role: str) -> Round:
         for reply in context.table.ledger.find(Reply, round=state["round"])
         if reply.role in earlier and not reply.error
     }
-    return Round(state["round"], state["incumbent"], state["levels"], tasks, list(state["rows"]), replies)
+    own = adapters(context.table.ledger, context.settings.self_play, state["round"])
+    return Round(state["round"], state["incumbent"], state["levels"], tasks, list(state["rows"]), replies, own)
 
 
 async def propose(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -219,6 +221,7 @@ async def curate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if isinstance(proposer, Proposer):
         # Known now that the attempts are judged, and a last round has no next one to write them.
         ledger.add(*proposer.rewards(here))
+        ledger.add(*await experiences(context.table, here))
     said = await hear(context.role("curator"), here)
     rows = [record for record in said if isinstance(record, Row)]
     lessons = ledger.find(Lesson, round=number)
@@ -231,19 +234,20 @@ async def approve(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
     if not context.settings.approve or state["note"]:
         return {}
-    rows = materials(state, context)
-    if rows < context.settings.trainer.least_rows:
+    enough = [rows for rows in materials(state, context) if rows >= context.settings.trainer.least_rows]
+    if not enough:
         return {}
-    answer = interrupt({"ask": "train", "round": state["round"], "rows": rows})
+    answer = interrupt({"ask": "train", "round": state["round"], "rows": sum(enough)})
     return {} if answer else {"note": "training was not approved"}
 
 
-def materials(state: State, context: Context) -> int:
-    """How many rows the trainer would learn from now: those of rejected rounds too."""
+def materials(state: State, context: Context) -> list[int]:
+    """How many rows the trainer would learn from now, those of rejected rounds too; then for each role of its own."""
     trainer = context.role("trainer")
     if not isinstance(trainer, Trainer):
-        return len(state["rows"])
-    return len(trainer.materials(scene(state, context, trainer.name))[1])
+        return [len(state["rows"])]
+    here = scene(state, context, trainer.name)
+    return [trainer.materials(here, role).size for role in (None, *here.adapters)]
 
 
 async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -253,18 +257,38 @@ async def train(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
     if state["note"]:
         return {"candidate": None}
+    await train_roles(state, context)
     try:
         said = await hear(context.role("trainer"), scene(state, context, "trainer"))
     except TrainError as error:
         if context.budget:
             # Cut short by the budget, a training is done again on resume; it did not fail.
             context.budget.check()
-        return {"candidate": None, "note": f"training failed: {error}"}
-    adapters = [record for record in said if isinstance(record, Adapter)]
-    if not adapters:
-        least = f"trainer.least_rows is {context.settings.trainer.least_rows}"
-        return {"candidate": None, "note": f"too few rows to learn from: {materials(state, context)} ({least})"}
-    return {"candidate": adapters[-1].id}
+        return {"candidate": None, "note": str(error)}
+    trained = [record for record in said if isinstance(record, Adapter)]
+    if not trained:
+        return {"candidate": None, "note": why_not(state, context)}
+    return {"candidate": trained[-1].id}
+
+
+async def train_roles(state: State, context: Context) -> None:
+    """The adapters of roles that have one of their own; first, so that nothing of the candidate's stands in its way."""
+    trainer, ledger = context.role("trainer"), context.table.ledger
+    if not isinstance(trainer, Trainer):
+        return
+    for said in [one async for one in trainer.train_roles(scene(state, context, trainer.name))]:
+        ledger.add(said)
+        if isinstance(said, Adapter):
+            await context.table.serve(said)
+
+
+def why_not(state: State, context: Context) -> str:
+    """Why the trainer had nothing to train a candidate on."""
+    turn = context.settings.self_play.learning(state["round"])
+    if context.settings.self_play.adapters == "each" and "solver" not in turn:
+        return f"the {', '.join(turn)} learns in this round, not the solver"
+    least = f"trainer.least_rows is {context.settings.trainer.least_rows}"
+    return f"too few rows to learn from: {materials(state, context)[0]} ({least})"
 
 
 async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ two CPU cores, whichever way it came out; where nothing is said, nothing was mea
 
 How each works, with its settings: [sources of tasks](sources.md), [environments](environments.md) and
 [the sandbox](sandbox.md), [filters of data sets](tasks.md#filters); [metrics, re-scoring and replay](selection.md),
-[bandits](selector.md); [objectives](plugins.md#an-objective); [strategies](strategies.md), [tools, skills, personas,
-test-time training](agentic.md). One of your own: [plugins.md](plugins.md).
+[bandits](selector.md); [objectives](objectives.md), [self-play](self-play.md); [strategies](strategies.md),
+[tools, skills, personas, test-time training](agentic.md). One of your own: [plugins.md](plugins.md).
 """
 
 
@@ -138,6 +138,18 @@ KINDS = (
     ),
     Kind(SELECTION, "adaptive selection", "quintet.bandits", '`proposer.allocate = "NAME"`'),
     Kind(OPTIMISATION, "rejection-sampling fine-tuning", "quintet.objectives", '`training.objective = "NAME"`'),
+    Kind(
+        OPTIMISATION,
+        "self-play",
+        named=(
+            Named(
+                "self-play",
+                "quintet.agents.self_play:experiences",
+                '`self_play.roles = ["solver", "proposer"]`',
+                "SPIRAL, Liu et al. 2025, arXiv 2506.24119; R-Zero, Huang et al. 2025, arXiv 2508.05004",
+            ),
+        ),
+    ),
     Kind(REFINEMENT, "decoding", "quintet.strategies", "`quintet solve --strategy NAME`"),
     Kind(REFINEMENT, "agentic", "quintet.tools", "a tool of `quintet solve --strategy tools`"),
     Kind(

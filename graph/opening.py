@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quintet.agents.metrics import load_metric
 from quintet.agents.roles import EpisodeRole, Role, RoundRole
+from quintet.agents.self_play import rewarding
 from quintet.agents.sources import load_sources
 from quintet.agents.table import Table
 from quintet.evaluation.bandits import load_bandit
@@ -27,16 +28,15 @@ from quintet.graph.settings import Settings
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.threads import THREADS
-from quintet.plugins import plugin
 from quintet.records import BASE, Adapter
 from quintet.training.errors import RegistryError
-from quintet.training.objective import GROUP as OBJECTIVES
+from quintet.training.objective import learns_from, load_objective
 from quintet.training.registry import Registry, read_adapter
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from quintet.models.engine import Engine
+    from quintet.models.serving import Serving
     from quintet.models.waves import Wave
     from quintet.tasks.examiner import Examiner
     from quintet.tasks.family import TaskFamily
@@ -78,16 +78,20 @@ class Emitter:
         self._write, self._context = write, copy_context()
         return write
 
+    def say(self, text: str) -> None:
+        """Pass on what somebody says."""
+        self({"event": "said", "text": text})
+
     def __call__(self, event: dict[str, Any]) -> None:
         """Pass an event on; dropped while no node runs."""
         if self._write is not None:
             self._loop.call_soon_threadsafe(self._write, event, context=self._context)
 
 
-class Serving:
+class Served:
     """Which adapters the model that Quintet serves knows, and the proof of which one it serves."""
 
-    def __init__(self, engine: Engine, registry: Registry, thread: ThreadPoolExecutor, emit: Emit) -> None:
+    def __init__(self, engine: Serving, registry: Registry, thread: ThreadPoolExecutor, emit: Emit) -> None:
         self.engine, self.registry, self._thread, self._emit = engine, registry, thread, emit
 
     async def know(self, ledger: RunLedger, settings: Settings) -> None:
@@ -139,6 +143,15 @@ class Serving:
         finally:
             await self._computed(self.engine.forget, adapter)
 
+    @asynccontextmanager
+    async def make_room(self) -> AsyncIterator[None]:
+        """Have the served model give up what a training on the same GPU needs, while the context lasts."""
+        await self._computed(self.engine.rest)
+        try:
+            yield
+        finally:
+            await self._computed(self.engine.wake)
+
     async def _prove(self, adapter: str) -> None:
         proof = await self._computed(self.engine.prove, adapter)
         apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
@@ -185,7 +198,8 @@ async def opened(
         SuiteError: A suite does not fit.
         LoopError: A role names an adapter that is not there.
         PluginError: There is no such metric, objective or bandit.
-        LoopError: Old rows are to be scored anew, and no metric can.
+        TrainError: The objective takes no such options.
+        LoopError: Settings do not fit together, as `check` says.
         AgentError: A role's words cannot be read.
     """
     from quintet.evaluation.suites import Suites
@@ -219,12 +233,25 @@ def check(settings: Settings) -> None:
 
     Raises:
         PluginError: There is no such metric, objective or bandit.
+        TrainError: The objective takes no such options.
+        LoopError: Old rows are to be scored anew, and no metric can; or the proposer is to learn, and nothing rewards
+            it, or the objective does not learn from rewards.
     """
-    plugin(OBJECTIVES, settings.training.objective, "objective")
+    load_objective(settings.training)
     metrics = [load_metric(name) for name in settings.curator.metrics]
     if settings.curator.rescore and not any(metric.rescores for metric in metrics):
         named = ", ".join(metric.name for metric in metrics)
         raise LoopError(f"curator.rescore: none of {named} can score old rows anew; add perplexity or ifd to metrics")
+    if "proposer" in settings.self_play.others:
+        if not rewarding(settings.proposer):
+            named = ", ".join(settings.proposer.sources)
+            raise LoopError(f"self_play.roles: none of {named} rewards it; add challenger to proposer.sources")
+        if learns_from(settings.training) != "groups":
+            objective = settings.training.objective
+            raise LoopError(
+                f"self_play.roles: the proposer learns from rewards, and {objective} does not: "
+                'training.objective = "grpo" does'
+            )
     load_sources(settings.proposer)
     for name in filter(None, (settings.proposer.allocate, settings.curator.allocate)):
         load_bandit(name)
@@ -282,8 +309,8 @@ async def laid(
     from quintet.memory.recorder import Recorder
     from quintet.models.catalogue import locate
     from quintet.models.chat import LocalChat
-    from quintet.models.engine import Engine
     from quintet.models.providers import load_chat
+    from quintet.models.serving import opened as open_engine
     from quintet.models.waves import Waves
 
     # First, since it says at once what is missing; a model that is passed wins over one that is configured.
@@ -293,39 +320,44 @@ async def laid(
     emit = Emitter()
     # OpenMP keeps a pool of threads for each thread that computes, and stops spinning once all pools together have more
     # threads than the machine has cores (libgomp's throttled spin count): generation then takes twice as long.
-    with ThreadPoolExecutor(1, "quintet-engine") as thread:
+    # The engine is closed before its thread is waited for, which may be at work for it.
+    with ThreadPoolExecutor(1, "quintet-engine") as thread, ExitStack() as closing:
         loop = asyncio.get_running_loop()
         named = (settings.model.name, settings.model.network, settings.model.chat_template)
         files = await loop.run_in_executor(thread, locate, *named)
-        engine = await loop.run_in_executor(thread, Engine, files, settings.model)
-        serving = Serving(engine, Registry(workspace.adapters), thread, emit)
+        log = workspace.path / "vllm.log"
+        engine = await loop.run_in_executor(
+            thread, open_engine, files, settings.model, settings.vllm, settings.training.rank, log, emit.say
+        )
+        closing.callback(engine.close)
+        served = Served(engine, Registry(workspace.adapters), thread, emit)
         # Whoever has laid a table has the workspace to himself: what lies there is of a process that was killed.
-        serving.registry.sweep()
-        await serving.know(ledger, settings)
-        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), budget, thread)
+        served.registry.sweep()
+        await served.know(ledger, settings)
+        waves = Waves(engine, ledger, lambda wave: emit(seen(wave)), budget, thread, engine.repeats)
         index = await asyncio.to_thread(Index, workspace.chroma, settings.memory)
         memory = Memory(ledger, index, settings.memory)
-        try:
-            yield (
-                Table(
-                    seed=settings.seed,
-                    settings=settings,
-                    training=settings.training,
-                    ledger=ledger,
-                    memory=memory,
-                    examiner=examiner,
-                    registry=serving.registry,
-                    base=files,
-                    models={"": LocalChat(waves=waves, model=files.name), **chats},
-                    recorder=Recorder(ledger),
-                    serve=serving.serve,
-                    lend=serving.lend,
-                    progress=emit,
-                    seconds_left=budget.seconds_left if budget else lambda: None,
-                    check=budget.check if budget else lambda: None,
-                ),
-                emit,
-            )
-        finally:
-            waves.close()
-            memory.close()
+        closing.callback(memory.close)
+        closing.callback(waves.close)
+        yield (
+            Table(
+                seed=settings.seed,
+                settings=settings,
+                training=settings.training,
+                ledger=ledger,
+                memory=memory,
+                examiner=examiner,
+                registry=served.registry,
+                base=files,
+                models={"": LocalChat(waves=waves, model=files.name), **chats},
+                recorder=Recorder(ledger),
+                serve=served.serve,
+                lend=served.lend,
+                make_room=served.make_room,
+                progress=emit,
+                seconds_left=budget.seconds_left if budget else lambda: None,
+                check=budget.check if budget else lambda: None,
+                monitors=settings.evaluation.monitors,
+            ),
+            emit,
+        )

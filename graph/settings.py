@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 import re
@@ -18,7 +19,7 @@ from quintet.graph.budget import BudgetSettings
 from quintet.graph.errors import SettingsError
 from quintet.memory.settings import MemorySettings
 from quintet.models.providers import ChatSettings
-from quintet.models.settings import ModelSettings
+from quintet.models.settings import ModelSettings, VllmSettings
 from quintet.plugins import dotted
 from quintet.tasks.settings import TaskSettings
 from quintet.training.settings import TrainingSettings
@@ -41,12 +42,16 @@ class Settings(AgentSettings):
     """Roles and task families that join, as `FILE.py:CLASS`, or as `PACKAGE.MODULE:CLASS` of what is installed, such as
     `quintet.agents.reflector:Reflector`; relative paths start where the command is run, and are kept as absolute
     ones."""
+    replays: str = ""
+    """A run of the same workspace whose recorded model calls answer wherever the same is asked (`quintet replay`)."""
     approve: bool = False
     """Whether to stop and ask before each training."""
     budget: BudgetSettings = BudgetSettings()
     """What the run may take at most."""
     model: ModelSettings = ModelSettings()
     """The model that plays the roles."""
+    vllm: VllmSettings = VllmSettings()
+    """The server that serves it where `model.engine` is vLLM."""
     chats: dict[str, ChatSettings] = Field(default_factory=dict)
     """Chat models that roles may speak through by `chat = NAME`, instead of the one that is trained."""
     tasks: TaskSettings = TaskSettings()
@@ -126,13 +131,22 @@ class Settings(AgentSettings):
         return cls.compose(values, places)
 
     @classmethod
-    def of_run(cls, given: Mapping[str, Any]) -> Self:
+    def of_run(cls, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Self:
         """Settings as the ledger keeps them with a run.
 
+        Args:
+            given: What the ledger keeps.
+            overrides: What is to be otherwise, as for `load`.
+
         Raises:
-            SettingsError: They are another version's.
+            SettingsError: They are another version's, or what is to be otherwise does not fit.
         """
-        return cls.compose({key: value for key, value in given.items() if key not in ("joined", "data")})
+        values = copy.deepcopy({key: value for key, value in given.items() if key not in ("joined", "data")})
+        places = {}
+        for key, value, place in _given(overrides, {}):
+            _put(values, key, value, place)
+            places[key] = place
+        return cls.compose(values, places)
 
     @classmethod
     def compose(cls, values: dict[str, Any], places: Mapping[tuple[str, ...], str] | None = None) -> Self:

@@ -154,8 +154,15 @@ class Ledger:
 class RunLedger:
     """The ledger, bound to one run. Satisfies the `CallLog` port of `quintet.models.waves`."""
 
-    def __init__(self, ledger: Ledger, run: str) -> None:
-        self.ledger, self.run = ledger, run
+    def __init__(self, ledger: Ledger, run: str, replays: str | None = None) -> None:
+        """Nothing is read before it is asked for.
+
+        Args:
+            ledger: That holds it.
+            run: Its name.
+            replays: Another run of this ledger, whose calls answer wherever the same is asked.
+        """
+        self.ledger, self.run, self.replays = ledger, run, replays
 
     @property
     def info(self) -> RunInfo:
@@ -266,7 +273,9 @@ class RunLedger:
     def lookup(self, request: str) -> Call | None:
         """The answered call with this request; one without a reply is asked again."""
         call = self.get(f"{Call.kind}-{digest({'request': request})[:16]}")
-        return call if isinstance(call, Call) and call.completions and call.request == request else None
+        if isinstance(call, Call) and call.completions and call.request == request:
+            return call
+        return RunLedger(self.ledger, self.replays).lookup(request) if self.replays else None
 
     def parents(self, id: str) -> list[str]:
         """Ids that a record came from, in the order it names them."""

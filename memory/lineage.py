@@ -11,12 +11,16 @@ from quintet.records import (
     Adapter,
     Allocation,
     Attempt,
+    Baseline,
     Call,
+    Contrast,
     Critique,
     Curation,
     Curriculum,
     Decision,
     Evaluation,
+    Experience,
+    Handover,
     Lesson,
     Monitors,
     Opening,
@@ -169,6 +173,13 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
             return f"{'chosen' if record.chosen else 'left out'}: {record.reason}"
         case Row():
             return f"weight {record.weight:g}: {record.completion}"
+        case Contrast():
+            return f"reward {record.reward:g}: {record.completion}"
+        case Experience():
+            against = "" if record.baseline is None else f" against {record.baseline:g}"
+            return f"{record.role} earned {record.reward:g}{against}: {record.completion}"
+        case Baseline():
+            return f"{record.role} in {record.family}: {record.value:g}, {record.mean:g} over {record.rewards} new ones"
         case Transition():
             end = ", the end" if record.done else ""
             return f"{record.action} → {record.error or record.observation} (reward {record.reward:g}{end})"
@@ -187,7 +198,13 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one line for each kind
             scores = ", ".join(f"{name} {score:g}" for name, score in record.scores.items())
             return f"under {record.adapter}: {scores}"
         case Adapter():
-            return f"{len(record.rows)} rows from {record.start}, weights {record.weights[:12]}"
+            what = f"{len(record.rows)} rows"
+            if record.experiences:
+                what += f" and {len(record.experiences)} experiences"
+            whose = f"{record.role}'s: " if record.role else ""
+            return f"{whose}{what} from {record.start}, weights {record.weights[:12]}"
+        case Handover():
+            return f"{record.role} from {record.before} to {record.adapter}: {record.reason}"
         case Evaluation():
             return f"{record.adapter} on {record.suite}: {record.correct} of {record.n} right ({record.strict} strict)"
         case Decision():

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from quintet.memory.ledger import RunLedger
-from quintet.models.errors import SpentError
+from quintet.models.errors import StoppingError
 from quintet.records import Call, Completion, Message, digest
 
 _REPORTED = ("tokens", "logprobs", "behaviour_logprobs", "finish")
@@ -68,7 +68,7 @@ class Recorder(AsyncCallbackHandler):
         Raises:
             LedgerError: The ledger cannot be written.
         """
-        if isinstance(error, SpentError):
+        if isinstance(error, StoppingError):
             # It was not asked: the same request is asked when the run goes on.
             self._asked.pop(run_id, None)
             return

@@ -18,7 +18,7 @@ class MemorySettings(Part):
 
     database: str = ""
     """Where the ledger is: a database URL (`postgresql+psycopg://…`, `sqlite:///…`), or empty for the workspace's
-    own SQLite file, which needs no server."""
+    own SQLite file, which needs no server. In PostgreSQL the checkpoints of the run are beside it."""
     index: str = ""
     """Where the similarity index is: `http://HOST:PORT` or `https://HOST:PORT` of a Chroma server, or empty for a
     folder of the workspace, which needs no server. A token, if the server wants one, stands in the environment

@@ -17,16 +17,16 @@ from quintet.models.catalogue import ModelFiles
 from quintet.models.constraint import Constrainer
 from quintet.models.errors import ModelError
 from quintet.models.masks import sight
-from quintet.models.prompts import load_tokenizer, render, stop_tokens
+from quintet.models.prompts import load_tokenizer
+from quintet.models.proving import proof
+from quintet.models.rendering import SMALL_TALK, Renderer
 from quintet.models.requests import Progress, Proof, Reply, Request
 from quintet.models.sampling import token_logprobs, uniforms
 from quintet.models.scoring import Continuation, Scorer
 from quintet.models.settings import ModelSettings
 from quintet.models.trial import FAR, try_out
 from quintet.models.weights import Weights
-from quintet.records import BASE, Completion, Message, digest
-
-_TRIAL = Request(messages=(Message(role="user", content="Say something about the sea, the wind and 12 boats."),))
+from quintet.records import BASE, Completion, digest
 
 
 def give_back_memory() -> None:
@@ -56,12 +56,12 @@ class Engine:
         self._weights = Weights(files, getattr(torch, settings.dtype), torch.device(device))
         self.model = self._weights.model
         self._config = self.model.config.get_text_config()
-        self._stops = stop_tokens(self.tokenizer, self.model.generation_config)
+        self.renderer = Renderer(self.tokenizer, self._config, self.model.generation_config)
         self._sight = sight(self.model.config)
         self._constrainer: Constrainer | None = None
         self._adapters: dict[str, AdapterSource] = {}
         with torch.inference_mode():
-            try_out(self.model, settings, self._render(_TRIAL), FAR[self._weights.dtype])
+            try_out(self.model, settings, self.renderer.prompt(Request(messages=SMALL_TALK)), FAR[self._weights.dtype])
 
     def register(self, adapter: str, folder: Path, weights: str) -> None:
         """Make an adapter known under an id.
@@ -96,6 +96,20 @@ class Engine:
         # Absent where it is the model's own, which keeps the keys of earlier runs.
         return digest(content | ({"template": self.files.chat_template} if self.files.chat_template else {}))
 
+    @property
+    def repeats(self) -> bool:
+        """The same list of requests gets the same replies."""
+        return True
+
+    def rest(self) -> None:
+        """Nothing: it waits without working, and holds no more than its weights."""
+
+    def wake(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing: its memory goes with it."""
+
     def generate(
         self,
         requests: Sequence[Request],
@@ -122,19 +136,19 @@ class Engine:
             torch.set_num_threads(self.settings.threads)
         samples: list[list[Sample]] = [[] for _ in requests]
         given: dict[int, Continuation] = {}
-        report = _Reporter(requests, progress, lambda: self._text(samples[0][0].tokens) if samples[0] else "")
+        report = _Reporter(requests, progress, lambda: self.renderer.text(samples[0][0].tokens) if samples[0] else "")
         prompts: dict[str, list[tuple[str, int, Prompt]]] = {}
         lengths, errors = [0] * len(requests), [""] * len(requests)
         for place, request in enumerate(requests):
             try:
-                tokens = self._render(request)
+                tokens = self.renderer.prompt(request)
                 lengths[place] = len(tokens)
                 if request.given is not None:
-                    given[place] = Continuation(tokens, self._given(request))
+                    given[place] = Continuation(tokens, self.renderer.given(request))
                     lengths[place] += len(given[place].given)
-                    self._fits(lengths[place], 0)
+                    self.renderer.fits(lengths[place], 0)
                 else:
-                    self._fits(len(tokens), request.sampling.max_tokens)
+                    self.renderer.fits(len(tokens), request.sampling.max_tokens)
                     samples[place] = self._samples(request)
             except ModelError as error:
                 errors[place] = str(error)
@@ -150,7 +164,7 @@ class Engine:
                 if not stopped():
                     self._serve(adapter)
                 entries.sort(key=lambda entry: entry[:2])
-                batch = Batch(self.model, self.settings, self._stops, stopped, report)
+                batch = Batch(self.model, self.settings, self.renderer.stops, stopped, report)
                 batch.run([prompt for _, place, prompt in entries if place not in given])
                 scorer = Scorer(self.model, self.settings, stopped, report)
                 scorer.run([given[place] for _, place, _ in entries if place in given])
@@ -174,14 +188,8 @@ class Engine:
         source = self._source(adapter)
         self._serve(adapter)
         probe = read_probe(source)
-        mine, start = torch.tensor(probe.logprobs), torch.tensor(probe.start_logprobs)
-        served = self.logprobs(probe.tokens)[-len(mine) :]
-        to_mine, to_start = _apart(served, mine), _apart(served, start)
-        nearest, gap = min(to_mine, to_start), _apart(mine, start)
-        neither = nearest > FAR[self._weights.dtype]
-        decided = neither or gap >= 2 * nearest
-        ok = not neither and (to_mine < to_start or not decided)
-        return Proof(adapter=adapter, served=to_mine, other=to_start, decided=decided, ok=ok)
+        served = self.logprobs(probe.tokens)[-len(probe.logprobs) :]
+        return proof(adapter, probe, served.tolist(), FAR[self._weights.dtype])
 
     def logprobs(self, tokens: Sequence[int]) -> torch.Tensor:
         """Log-probability of each token but the first given those before it, `(tokens - 1,)`, as served now."""
@@ -216,41 +224,6 @@ class Engine:
             # Read anew at each swap: the file may have been damaged since it was registered.
             self._weights.serve(source.weights, self._read(source))
 
-    def _render(self, request: Request) -> list[int]:
-        tokens = render(self.tokenizer, request.messages) if request.messages else self._nothing()
-        if max(tokens, default=0) >= self._config.vocab_size:
-            raise ModelError(
-                f"the prompt holds token {max(tokens)}, the model's vocabulary ends at {self._config.vocab_size - 1}; "
-                "the tokenizer is another model's"
-            )
-        return tokens
-
-    def _nothing(self) -> list[int]:
-        """What stands before a text that answers nothing: what begins every text, and what opens a reply."""
-        asked, opened = (render(self.tokenizer, _TRIAL.messages, reply) for reply in (False, True))
-        opening = opened[len(asked) :] if opened[: len(asked)] == asked else []
-        first = self.tokenizer.bos_token_id
-        if first is not None and opening[:1] != [first] and (opened[:1] == [first] or not opening):
-            opening = [first, *opening]
-        return opening or [self.tokenizer.eos_token_id]
-
-    def _given(self, request: Request) -> list[int]:
-        """The tokens that are to be scored."""
-        if isinstance(request.given, tuple):
-            tokens = list(request.given)
-        else:
-            tokens = self.tokenizer(request.given, add_special_tokens=False)["input_ids"]
-        if odd := [token for token in tokens if not 0 <= token < self._config.vocab_size]:
-            raise ModelError(
-                f"token {odd[0]} is to be scored, the model's vocabulary ends at {self._config.vocab_size - 1}"
-            )
-        return tokens
-
-    def _fits(self, length: int, new: int) -> None:
-        limit = getattr(self._config, "max_position_embeddings", None) or length + new
-        if length + new > limit:
-            raise ModelError(f"prompt of {length} tokens and {new} new ones exceed the model's {limit}")
-
     def _samples(self, request: Request) -> list[Sample]:
         samples = []
         for place in range(request.n):
@@ -261,8 +234,7 @@ class Engine:
 
     def _constraints(self) -> Constrainer:
         if self._constrainer is None:
-            vocabulary = self._config.vocab_size
-            self._constrainer = Constrainer(self.tokenizer, vocabulary, self._stops)
+            self._constrainer = Constrainer(self.tokenizer, self.renderer.vocabulary, self.renderer.stops)
         return self._constrainer
 
     def _reply(self, request: Request, samples: list[Sample], length: int, error: str) -> Reply:
@@ -271,7 +243,7 @@ class Engine:
             return Reply(completions=(failed,) * request.n, prompt_tokens=length, error=error)
         completions = tuple(
             Completion(
-                text=self._text(sample.tokens),
+                text=self.renderer.text(sample.tokens),
                 tokens=tuple(sample.tokens),
                 logprobs=tuple(sample.logprobs),
                 behaviour_logprobs=tuple(sample.behaviour),
@@ -289,19 +261,13 @@ class Engine:
         """What was given with its log-probabilities; a score whose time ran out counts for nothing."""
         late = len(one.logprobs) < len(one.given)
         completion = Completion(
-            text=request.given if isinstance(request.given, str) else self._text(one.given),
+            text=request.given if isinstance(request.given, str) else self.renderer.text(one.given),
             tokens=tuple(one.given),
             logprobs=() if late else tuple(one.logprobs),
             finish="time" if late else "stop",
         )
         error = "1 of 1 scores was cut short by the time limit or by cancellation" if late else None
         return Reply(completions=(completion,), prompt_tokens=length, error=error)
-
-    def _text(self, tokens: list[int]) -> str:
-        # The end of the turn need not be a special token, and no space may be tidied away: replies may be JSON.
-        said = tokens[:-1] if tokens and tokens[-1] in self._stops else tokens
-        text: str = self.tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
 
 
 class _Reporter:
@@ -330,7 +296,3 @@ class _Reporter:
             text=self._only() if self._now.sequences == 1 else "",
         )
         self._tell(self._now)
-
-
-def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float((one - other).abs().mean())

@@ -15,5 +15,15 @@ class AdapterError(ModelError):
     fault = True
 
 
-class SpentError(ModelError):
+class StoppingError(ModelError):
+    """Nothing more will come: no failed rollout among others, but the end of the run, which can be resumed."""
+
+
+class SpentError(StoppingError):
     """The run's budget is spent: nothing more is generated, and the run stops, to be resumed with a larger one."""
+
+
+class ServerError(StoppingError):
+    """A model's server is gone for good, or serves something else than it was given; no reply can be relied on."""
+
+    fault = True

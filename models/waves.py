@@ -1,19 +1,20 @@
 """Collects model requests into waves, so that batches depend on what is asked and never on who asked first.
 
 A wave is what the barrier lets through at once. It is answered from the call log if the log holds all of it, and
-otherwise generated whole, in a worker thread, so that the event loop stays alive.
+otherwise generated whole, in a worker thread, so that the event loop stays alive. What the log holds stands all the
+same; of an engine whose replies depend on chance, it is not even generated again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Protocol
 
 from quintet.models.barrier import Barrier, Pending, seat
-from quintet.models.errors import ModelError, SpentError
+from quintet.models.errors import ModelError, SpentError, StoppingError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.records import Call, Part
 
@@ -71,6 +72,7 @@ class Waves:
         on_wave: Callable[[Wave], None] | None = None,
         budget: Meter | None = None,
         thread: ThreadPoolExecutor | None = None,
+        repeats: bool = True,
     ) -> None:
         """Nothing starts before the first request.
 
@@ -80,8 +82,10 @@ class Waves:
             on_wave: Told, in the event loop, when a wave starts, goes on and ends.
             budget: Asked before each wave and at each of its steps; each call has the engine's own time limit besides.
             thread: Generates in this one thread, which its owner ends; none: in one of its own.
+            repeats: Whether the engine answers the same wave with the same replies.
         """
         self.engine, self.log, self.on_wave, self.budget = engine, log, on_wave, budget
+        self._repeats = repeats
         self._owns_thread = thread is None
         self._thread = thread or ThreadPoolExecutor(1, "quintet-engine")
         self._closed = Event()
@@ -136,7 +140,7 @@ class Waves:
         wave.sort(key=lambda pending: (pending.request.adapter, pending.key))
         self._count += 1
         try:
-            replies, from_log = await self._answer(self._count, wave)
+            replies, logged = await self._answer(self._count, wave)
         except Exception as error:
             for pending in wave:
                 if not pending.future.done():
@@ -152,16 +156,18 @@ class Waves:
                     pending.future.cancel()
         for pending in wave:
             if not pending.future.done():
-                pending.future.set_result((replies[pending.key], from_log))
+                pending.future.set_result((replies[pending.key], pending.key in logged))
 
-    async def _answer(self, number: int, wave: list[Pending]) -> tuple[dict[str, Reply], bool]:
+    async def _answer(self, number: int, wave: list[Pending]) -> tuple[dict[str, Reply], Collection[str]]:
+        """Replies by key, and the keys of those that came from the log."""
         requests = {pending.key: pending.request for pending in wave}
-        total = Progress(requests=len(requests), sequences=sum(request.n for request in requests.values()))
         calls = {key: self.log.lookup(key) for key in requests} if self.log is not None else {}
         known = {key: _reply(call) for key, call in calls.items() if call is not None}
         if len(known) == len(requests):
-            self._tell(Wave(number=number, progress=total, from_log=True, done=True))
-            return known, True
+            self._tell(Wave(number=number, progress=_beginning(requests), from_log=True, done=True))
+            return known, known
+        asked = requests if self._repeats else {key: one for key, one in requests.items() if key not in known}
+        total = _beginning(asked)
         spent = self.budget.meter() if self.budget is not None else _unlimited
         if why := spent(0):
             raise SpentError(why)
@@ -179,12 +185,14 @@ class Waves:
             done = self._closed.is_set() or all(pending.future.done() for pending in wave)
             return done or bool(spent(latest.prompt_tokens + latest.tokens))
 
-        replies = await loop.run_in_executor(self._thread, self._generate, list(requests.values()), report, abandoned)
+        replies = await loop.run_in_executor(self._thread, self._generate, list(asked.values()), report, abandoned)
         self._tell(Wave(number=number, progress=latest, done=True))
         if why := spent(latest.prompt_tokens + latest.tokens):
             # What was generated is not recorded: some of it was cut off, and a resumed run does the wave again, whole.
             raise SpentError(why)
-        return dict(zip(requests, replies, strict=True)), False
+        # What is on record stands: asked in another wave before, it may come out otherwise in this one, and a resumed
+        # run would find the record.
+        return dict(zip(asked, replies, strict=True)) | known, known
 
     def _generate(
         self,
@@ -199,14 +207,18 @@ class Waves:
             self.on_wave(wave)
 
 
+def _beginning(requests: Mapping[str, Request]) -> Progress:
+    return Progress(requests=len(requests), sequences=sum(request.n for request in requests.values()))
+
+
 def _unlimited(tokens: int) -> str:
     return ""
 
 
 def _told(error: Exception) -> ModelError:
     """What went wrong with a wave, for one of those who wait for it."""
-    if isinstance(error, SpentError):
-        return SpentError(str(error))
+    if isinstance(error, StoppingError):
+        return type(error)(str(error))
     if isinstance(error, ModelError):
         return ModelError(str(error), fault=error.fault)
     return ModelError(f"generation failed: {type(error).__name__}: {error}", fault=True)

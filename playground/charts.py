@@ -186,6 +186,13 @@ WATCHED: tuple[tuple[str, Unit, tuple[tuple[str, str], ...]], ...] = (
         "share",
         (("strict", "first attempts right in the form"), ("strict_gap", "candidate right, but not in the form")),
     ),
+    (
+        "What the proposer proposes",
+        "share",
+        (("proposer.valid", "valid"), ("proposer.accepted", "accepted"), ("proposer.distinct", "distinct")),
+    ),
+    ("Length of a proposal", "tokens", (("proposer.tokens", "tokens"),)),
+    ("What a proposal earns", "number", (("proposer.reward", "reward"),)),
     ("Rescued and selected", "share", (("rescued", "revisions that are right"), ("selected", "attempts selected"))),
     ("Critic agrees with the verifier", "share", (("critic_agreement", "agreement"),)),
     (

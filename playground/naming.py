@@ -13,9 +13,12 @@ from quintet.records import (
     Adapter,
     Attempt,
     Call,
+    Contrast,
     Critique,
     Decision,
     Evaluation,
+    Experience,
+    Handover,
     Lesson,
     Opening,
     Part,
@@ -135,11 +138,17 @@ def _said(record: Record) -> str:  # noqa: PLR0912 - one case for each kind
             said = record.text
         case Selection() | Retirement():
             said = record.reason
-        case Row():
+        case Row() | Contrast() | Experience():
             said = record.completion
+        case Handover():
+            said = f"{record.role}, {record.reason}"
         case Adapter():
-            rows = len(record.rows)
-            said = f"{rows:,} {'row' if rows == 1 else 'rows'}, from {short(record.start)}"
+            rows = len(record.rows) + len(record.experiences)
+            said = f"{rows:,} {'row' if rows == 1 else 'rows'}"
+            said += f" against {len(record.contrasts):,} attempts" if record.contrasts else ""
+            parents = " ".join(map(short, record.merged))
+            said += f", merged of {parents}" if parents else f", from {short(record.start)}"
+            said = f"the {record.role}'s, {said}" if record.role else said
         case Evaluation():
             said = f"{record.correct} of {record.n} right, {short(record.adapter)}"
         case Decision():

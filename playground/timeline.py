@@ -14,6 +14,7 @@ SPOKEN = {
     "lesson": ("critic", "lesson"),
     "selection": ("curator", "selects"),
     "row": ("curator", "row"),
+    "contrast": ("curator", "holds rows against it"),
     "skill": ("librarian", "skill"),
 }
 """By kind, the role whose step it is where the record does not name one, and what it does."""

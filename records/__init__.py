@@ -35,7 +35,17 @@ from quintet.records.judged import (
     Stage,
     Verification,
 )
-from quintet.records.learnt import Adapter, Rescore, Row, Selection
+from quintet.records.learnt import (
+    Adapter,
+    Baseline,
+    Contrast,
+    Experience,
+    Handover,
+    Learnable,
+    Rescore,
+    Row,
+    Selection,
+)
 from quintet.records.said import (
     Attempt,
     Call,
@@ -63,14 +73,19 @@ __all__ = [
     "Allocation",
     "Answer",
     "Attempt",
+    "Baseline",
     "By",
     "Call",
     "Completion",
+    "Contrast",
     "Critique",
     "Curation",
     "Curriculum",
     "Decision",
     "Evaluation",
+    "Experience",
+    "Handover",
+    "Learnable",
     "Lesson",
     "Link",
     "Links",

@@ -120,7 +120,7 @@ class TwoOperands(ArithmeticFamily):
         """The draft for two operands, unless it needs no work."""
         text = f"{first} {operator} {second}"
         if expressions.trivial(expressions.parse(text)):
-            raise Ungrounded("trivial", text)
+            raise Ungrounded("trivial", text, expressions.canonical(text))
         return self.express(text, self.level_of(first, second))
 
 
@@ -170,7 +170,7 @@ class Divisors(ArithmeticFamily):
         wanted = cast(PairProposal, proposal)
         pair = (wanted.first, wanted.second)
         if wanted.first == wanted.second or 1 in pair:
-            raise Ungrounded("trivial", self._call(pair))
+            raise Ungrounded("trivial", self._call(pair), self._call(pair))
         answer = math.gcd(*pair) if self.name == "gcd" else math.lcm(*pair)
         return self.state(", ".join(map(str, pair)), self._call(pair), answer, self._level(max(pair)))
 
@@ -209,7 +209,7 @@ class BasicArithmetic(ArithmeticFamily):
         if len(numbers) > 6 or max(numbers) > 9999:
             raise Ungrounded("out of range", "at most 6 numbers of at most 4 digits")
         if trivial:
-            raise Ungrounded("trivial", wanted.expression)
+            raise Ungrounded("trivial", wanted.expression, expressions.canonical(wanted.expression))
         text = expressions.spaced(tree)
         plain = set(text) <= set("0123456789+-* ") and "  " not in text
         return self.express(text, self._level(numbers, operators, plain))

@@ -55,22 +55,37 @@ class LevelTooNarrow(LevelError):  # noqa: N818 - a port other rooms name
         return type(self), (self.family, self.level, self.split, self.found, self.needed)
 
 
+UNGROUNDED = frozenset(
+    {
+        "malformed",
+        "out of range",
+        "trivial",
+        "unknown family",
+        "cannot be proposed",
+        "executor failed",
+        "executor timed out",
+    }
+)
+"""Why a proposal stands for no task, in a few stable words."""
+
+
 class Ungrounded(TaskError):  # noqa: N818 - a port other rooms name
     """A proposal that no executor can turn into a task.
 
     Args:
-        reason: Why, in a few stable words: `malformed`, `out of range`, `trivial`, `unknown family`,
-            `cannot be proposed`, `executor failed` or `executor timed out`.
+        reason: Why: one of the above, or a source's own.
         detail: What exactly was found, for a person to read.
+        canonical: The question that it would have been, where it would have been one: it may belong to an evaluation.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", canonical: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+        self.canonical = canonical
 
-    def __reduce__(self) -> tuple[type[Ungrounded], tuple[str, str]]:
-        return type(self), (self.reason, self.detail)
+    def __reduce__(self) -> tuple[type[Ungrounded], tuple[str, str, str]]:
+        return type(self), (self.reason, self.detail, self.canonical)
 
 
 class SandboxError(TaskError):

@@ -280,7 +280,7 @@ class Examiner:
         except WorkerGone as gone:
             raise Ungrounded("executor timed out" if gone.timed_out else "executor failed", str(gone)) from gone
         if "reason" in reply:
-            raise Ungrounded(reply["reason"], reply.get("detail", ""))
+            raise Ungrounded(reply["reason"], reply.get("detail", ""), reply.get("canonical", ""))
         draft = Draft.model_validate(reply["draft"])
         return self._task(family, draft, draft.level)
 

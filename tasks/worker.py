@@ -119,7 +119,7 @@ def ground(family: TaskFamily, content: str) -> Reply:
     try:
         return {"draft": family.ground(proposal).model_dump(mode="json")}
     except Ungrounded as refusal:
-        return {"reason": refusal.reason, "detail": refusal.detail}
+        return {"reason": refusal.reason, "detail": refusal.detail, "canonical": refusal.canonical}
     except Exception as error:
         return {"reason": "executor failed", "detail": _describe(error)}
 

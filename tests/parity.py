@@ -39,7 +39,7 @@ class Parity(TaskFamily):
     def ground(self, proposal: BaseModel) -> Draft:
         assert isinstance(proposal, Number)
         if proposal.number < 10:
-            raise Ungrounded("trivial")
+            raise Ungrounded("trivial", canonical=f"{self.name} {proposal.number}")
         return self._draft(proposal.number, 0)
 
     def score(self, truth: dict[str, Any], answer: str) -> float:

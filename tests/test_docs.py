@@ -47,7 +47,7 @@ from quintet.tasks.settings import TaskSettings
 ROOT = Path(__file__).parents[1]
 PAGES = (
     *("roles", "tasks", "environments", "plugins", "strategies", "agentic", "playground", "sources", "selection"),
-    "selector",
+    *("selector", "objectives", "self-play", "serving", "scale", "replay"),
 )
 LINKED = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").glob("*.md"))
 WRITTEN = ("settings.md", "methods.md")

@@ -106,6 +106,29 @@ def _capped(
     return torch.matmul(probabilities, value).view(batch, heads, length, -1).transpose(1, 2).contiguous()
 
 
+def kernel(device: torch.device | str, dtype: str = "bfloat16") -> str:
+    """What computes the attention of lanes there, for people.
+
+    Lanes need a mask of their own, which FlashAttention does not take, installed or not: on a GPU, PyTorch's
+    `scaled_dot_product_attention` chooses among its other kernels.
+
+    Args:
+        device: Where to.
+        dtype: The weights' type.
+    """
+    if torch.device(device).type == "cpu":
+        return f"batched products ({NAME})"
+    from torch.nn.attention import SDPBackend
+
+    query = torch.zeros(1, 8, 128, 64, device=device, dtype=getattr(torch, dtype), requires_grad=True)
+    mask = torch.ones(1, 1, 128, 128, device=device, dtype=torch.bool).tril()
+    try:
+        chosen = SDPBackend(torch._fused_sdp_choice(query, query, query, mask)).name
+    except (NotImplementedError, RuntimeError, ValueError):
+        chosen = "unknown"
+    return f"scaled_dot_product_attention of PyTorch ({chosen.lower().replace('_', ' ')})"
+
+
 def register() -> None:
     """Make it known to transformers, as `attn_implementation=NAME`."""
     AttentionInterface.register(NAME, attend)

@@ -20,17 +20,21 @@ from quintet.training.registry import CONFIG, WEIGHTS, aside_of
 if TYPE_CHECKING:
     import torch
 
+CARD = "README.md"
+"""Under this name model hubs look for a model's card."""
+
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Types of weights, as safetensors and as torch call them."""
 
 
-def export_peft(adapter: Path, base: ModelFiles, out: Path) -> None:
+def export_peft(adapter: Path, base: ModelFiles, out: Path, card: str = "") -> None:
     """Copy an adapter's weights and config; the config then names the folder of the base model.
 
     Args:
         adapter: Its folder in the registry, checked.
         base: The model it belongs to.
         out: Where to; not there yet.
+        card: What stands beside it as `README.md`.
 
     Raises:
         RegistryError: It cannot be written.
@@ -41,11 +45,12 @@ def export_peft(adapter: Path, base: ModelFiles, out: Path) -> None:
         config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = str(base.path)
         (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (aside / CARD).write_text(card, encoding="utf-8")
 
     _put(out, fill)
 
 
-def export_merged(adapter: Path, base: ModelFiles, out: Path) -> None:
+def export_merged(adapter: Path, base: ModelFiles, out: Path, card: str = "") -> None:
     """Fold an adapter into its base model and save that, with its tokenizer, as transformers reads it.
 
     The folding is done in float32 and stored in the base model's own type; the tokenizer is given the chat template
@@ -55,6 +60,7 @@ def export_merged(adapter: Path, base: ModelFiles, out: Path) -> None:
         adapter: Its folder in the registry, checked.
         base: The model it belongs to.
         out: Where to; not there yet.
+        card: What stands beside it as `README.md`.
 
     Raises:
         RegistryError: The model or the adapter cannot be read, or the result cannot be written.
@@ -68,6 +74,7 @@ def export_merged(adapter: Path, base: ModelFiles, out: Path) -> None:
         def fill(aside: Path) -> None:
             merged.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
+            (aside / CARD).write_text(card, encoding="utf-8")
 
         _put(out, fill)
 

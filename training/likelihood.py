@@ -85,6 +85,48 @@ class _WeightedNLL(torch.autograd.Function):
         return gradient * grad_outputs[0].to(gradient.dtype), None, None, None
 
 
+class _Logprobs(torch.autograd.Function):
+    """Log-probability of each target; its logits are made again, chunk by chunk, when the gradient is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, head: Head, targets: torch.Tensor) -> torch.Tensor:
+        found = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        for begin in range(0, len(targets), CHUNK):
+            chunk = slice(begin, begin + CHUNK)
+            logits = head.logits(hidden[chunk])
+            found[chunk] = logits.gather(1, targets[chunk, None])[:, 0] - logits.logsumexp(dim=-1)
+        ctx.save_for_backward(hidden, targets)
+        ctx.head = head
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        hidden, targets = ctx.saved_tensors
+        slopes, gradient = grad_outputs[0].float(), torch.zeros_like(hidden)
+        for begin in range(0, len(targets), CHUNK):
+            chunk = slice(begin, begin + CHUNK)
+            slope, target = slopes[chunk, None], targets[chunk, None]
+            logits = ctx.head.logits(hidden[chunk])
+            kept = None if ctx.head.cap is None else logits
+            back = torch.softmax(logits, dim=-1)
+            back.scatter_add_(1, target, torch.full_like(slope, -1.0))
+            gradient[chunk] = ctx.head.back(back.mul_(-slope), kept)
+        return gradient, None, None
+
+
+def logprobs(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Natural log-probability of each of a batch's completion tokens, float32 `(tokens,)`, with its gradient.
+
+    Costs one more pass through the output head than `weighted_nll`, whose weights must be known beforehand.
+
+    Args:
+        model: A PEFT model around a causal language model.
+        batch: As `packing.lay_out` returns it.
+    """
+    found: torch.Tensor = _Logprobs.apply(_hidden(model, batch), Head.of(model.get_base_model()), batch["targets"])  # type: ignore[no-untyped-call]
+    return found
+
+
 def weighted_nll(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Sum over a batch's completion tokens of weight times negative log-likelihood, in nats; a float32 scalar.
 
@@ -92,6 +134,14 @@ def weighted_nll(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         model: A PEFT model around a causal language model.
         batch: As `packing.lay_out` returns it.
     """
+    hidden = _hidden(model, batch)
+    head = Head.of(model.get_base_model())
+    loss: torch.Tensor = _WeightedNLL.apply(hidden, head, batch["targets"], batch["weights"])  # type: ignore[no-untyped-call]
+    return loss
+
+
+def _hidden(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The last layer's output `(tokens, hidden)` at the places that predict the batch's completion tokens."""
     language_model = model.get_base_model()
     seen, places = batch["attention_mask"], batch["position_ids"]
     # A query sees its own row alone, whose positions go on without a gap: their difference is the distance.
@@ -101,10 +151,8 @@ def weighted_nll(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     output = language_model.get_decoder()(
         input_ids=batch["input_ids"], attention_mask=mask, position_ids=places, use_cache=False
     )
-    hidden = output.last_hidden_state.flatten(0, 1).index_select(0, batch["positions"])
-    head = Head.of(language_model)
-    loss: torch.Tensor = _WeightedNLL.apply(hidden, head, batch["targets"], batch["weights"])  # type: ignore[no-untyped-call]
-    return loss
+    found: torch.Tensor = output.last_hidden_state.flatten(0, 1).index_select(0, batch["positions"])
+    return found
 
 
 def token_logprobs(model: Any, tokens: list[int]) -> list[float]:

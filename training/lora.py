@@ -14,6 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
@@ -91,7 +92,9 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
     Raises:
         TrainError: The model or the adapter cannot be read, or the adapter has another shape than the settings.
     """
-    base = _base(model, getattr(torch, settings.dtype))
+    base = _base(model, getattr(torch, settings.dtype), settings.quantize == "4bit")
+    if settings.gradient_checkpointing:
+        _checkpoint(base, model)
     if start is None:
         targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
         config = LoraConfig(
@@ -102,7 +105,7 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in base.modules()),
             task_type="CAUSAL_LM",
         )
-        _use_training_layers(config)
+        _use_training_layers(config, settings.quantize != "none")
         try:
             return _served(get_peft_model(base, config), model)
         except ValueError as error:
@@ -114,16 +117,26 @@ def load(model: Path, start: Path | None, settings: TrainingSettings) -> PeftMod
             f"{settings.alpha}: continue with the adapter's own, or start from the base"
         )
     config.lora_dropout = settings.dropout
-    _use_training_layers(config)
+    _use_training_layers(config, settings.quantize != "none")
     try:
         return _served(PeftModel.from_pretrained(base, str(start), is_trainable=True, config=config), model)
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainError(f"{start} is no adapter of {model}: {_first_line(error)}") from None
 
 
-def _base(model: Path, dtype: torch.dtype) -> Any:
+def plain(model: Path) -> Any:
+    """The frozen base model without an adapter, in the type that adapters are proved in.
+
+    Raises:
+        TrainError: It cannot be read.
+    """
+    return _base(model, torch.bfloat16)
+
+
+def _base(model: Path, dtype: torch.dtype, quantized: bool = False) -> Any:
     """The frozen model, with attention that takes lanes and no dropout but the adapter's."""
     attention.register()
+    options = _four_bits(dtype) if quantized else {}
     try:
         config = AutoConfig.from_pretrained(model, local_files_only=True)
         text = config.get_text_config()
@@ -133,7 +146,7 @@ def _base(model: Path, dtype: torch.dtype) -> Any:
                 setattr(text, key, 0.0)
         sight(config)
         return AutoModelForCausalLM.from_pretrained(
-            model, config=config, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True
+            model, config=config, dtype=dtype, attn_implementation=attention.NAME, local_files_only=True, **options
         )
     except ModelError as error:
         raise TrainError(f"{model}: {error}") from None
@@ -143,6 +156,55 @@ def _base(model: Path, dtype: torch.dtype) -> Any:
         raise TrainError(f"{model}: attention of models of type {config.model_type!r} cannot be exchanged") from None
     except (OSError, ValueError) as error:
         raise TrainError(f"{model} is no model folder that can be trained: {_first_line(error)}") from None
+
+
+def _four_bits(dtype: torch.dtype) -> dict[str, Any]:
+    """How transformers loads weights in 4 bits, as in QLoRA (arXiv 2305.14314, section 3).
+
+    Raises:
+        TrainError: There is no bitsandbytes.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise TrainError("training.quantize = '4bit' needs bitsandbytes: pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    config: Any = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    # Weights are quantised on their way to the device: there they are, and are not moved again.
+    device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _checkpoint(base: Any, folder: Path) -> None:
+    """Have each layer's activations computed anew for its gradient.
+
+    Raises:
+        TrainError: The model's architecture cannot do that.
+    """
+    # Its name in transformers before and after 5.20.
+    enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise TrainError(f"training.gradient_checkpointing: {folder}: {_first_line(error)}") from None
+
+
+def is_apart(model: nn.Module) -> bool:
+    """Whether its weights are in pieces, each process holding its own (FSDP)."""
+    return any(isinstance(weight, DTensor) for weight in model.parameters())
+
+
+def trained(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that are not frozen, by name, on the CPU; where they are in pieces, all processes have to ask."""
+    found = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+            found[name] = whole.detach().cpu()
+    return found
 
 
 def _served(model: PeftModel, folder: Path) -> PeftModel:
@@ -163,25 +225,26 @@ def _served(model: PeftModel, folder: Path) -> PeftModel:
     return model
 
 
-def save(model: PeftModel, folder: Path, name: str) -> None:
+def save(model: PeftModel, folder: Path, name: str, adapter: str = ADAPTER) -> None:
     """Write the adapter's config and weights, in PEFT's format, into an existing folder.
 
     Args:
         model: The trained model.
         folder: Where to.
         name: The base model's name.
+        adapter: Which of the model's.
 
     Raises:
         OSError: They cannot be written.
     """
-    config = model.peft_config[ADAPTER].to_dict()
+    config = model.peft_config[adapter].to_dict()
     config |= {
         "base_model_name_or_path": name,
         "inference_mode": True,
         "target_modules": sorted(config["target_modules"]),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    weights = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    weights = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     path = folder / WEIGHTS
     try:
         save_file({key: value.contiguous() for key, value in sorted(weights.items())}, path, metadata={"format": "pt"})
@@ -191,8 +254,10 @@ def save(model: PeftModel, folder: Path, name: str) -> None:
         os.fsync(file.fileno())
 
 
-def _use_training_layers(config: LoraConfig) -> None:
-    if config.lora_dropout == 0 and not (config.use_dora or config.lora_bias):
+def _use_training_layers(config: LoraConfig, quantized: bool) -> None:
+    # PEFT has a layer of its own for quantised weights, which are linear layers too.
+    plain = config.lora_dropout == 0 and not (config.use_dora or config.lora_bias)
+    if plain and not quantized:
         config._register_custom_module({nn.Linear: TrainingLinear})
 
 

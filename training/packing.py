@@ -15,7 +15,9 @@ from quintet.training.objective import Batch, Example, Segment
 PADDING = -1
 
 
-def pack(examples: Sequence[Example], lane_tokens: int, batch_tokens: int) -> list[list[list[Example]]]:
+def pack(
+    examples: Sequence[Example], lane_tokens: int, batch_tokens: int, whole: bool = False
+) -> list[list[list[Example]]]:
     """Batches of lanes of examples: longest first, each example in the first lane with room for it.
 
     An example too long for a lane is split into several with the same prompt; a single row too long for one has
@@ -25,8 +27,10 @@ def pack(examples: Sequence[Example], lane_tokens: int, batch_tokens: int) -> li
         examples: What is to be packed; nothing is left out.
         lane_tokens: Length of a lane, in tokens.
         batch_tokens: Lanes times length of a batch, in tokens; a batch has one lane at least.
+        whole: Leave long examples whole, in lanes of their own, where their completions must stay together.
     """
-    left = sorted((part for example in examples for part in _split(example, lane_tokens)), key=_length, reverse=True)
+    parts = examples if whole else [part for example in examples for part in _split(example, lane_tokens)]
+    left = sorted(parts, key=_length, reverse=True)
     batches: list[list[list[Example]]] = []
     while left:
         length = max(lane_tokens, _length(left[0]))
@@ -53,7 +57,7 @@ def lay_out(lanes: Sequence[Sequence[Example]]) -> Batch:
         `input_ids`, `position_ids` (lanes, length); `attention_mask` (lanes, 1, length, length), True where a query
         (third axis) may look at a key (fourth); and, for each completion token of the batch, in order: `positions`
         (tokens,), the place in the flattened lanes whose output predicts it, `targets` (tokens,), its id, and
-        `weights` (tokens,), its row's weight.
+        `weights` (tokens,), its row's weight, and `completion` (tokens,), which of `completions` it belongs to.
     """
     length = max(sum(_length(example) for example in lane) for lane in lanes)
     ids = torch.zeros(len(lanes), length, dtype=torch.long)
@@ -63,6 +67,8 @@ def lay_out(lanes: Sequence[Sequence[Example]]) -> Batch:
     positions: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
+    whose: list[int] = []
+    count = 0
     for i, lane in enumerate(lanes):
         at = 0
         for g, example in enumerate(lane):
@@ -81,6 +87,8 @@ def lay_out(lanes: Sequence[Sequence[Example]]) -> Batch:
                 positions += [last, *range(i * length + at, i * length + at + fed)]
                 targets += segment.tokens
                 weights += [segment.weight] * len(segment.tokens)
+                whose += [count] * len(segment.tokens)
+                count += 1
                 at += fed
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     same = group[:, :, None] == group[:, None, :]
@@ -92,7 +100,13 @@ def lay_out(lanes: Sequence[Sequence[Example]]) -> Batch:
         "positions": torch.tensor(positions),
         "targets": torch.tensor(targets),
         "weights": torch.tensor(weights, dtype=torch.float32),
+        "completion": torch.tensor(whose),
     }
+
+
+def completions(lanes: Sequence[Sequence[Example]]) -> list[Segment]:
+    """A batch's completions, in the order in which `lay_out` counts them."""
+    return [segment for lane in lanes for example in lane for segment in example.segments]
 
 
 def _fed(segment: Segment) -> int:

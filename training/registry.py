@@ -31,6 +31,11 @@ def aside_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.part")
 
 
+def checkpoints_of(out: Path) -> Path:
+    """Where a training keeps its checkpoints until the adapter is there; the registry does not list it."""
+    return out.with_name(f".{out.name}.steps")
+
+
 def read_adapter(folder: Path) -> Manifest:
     """The manifest of an adapter folder whose every file is as it was written.
 

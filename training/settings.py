@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class LaunchSettings(BaseModel):
+    """How many processes train one adapter, started by `accelerate launch` on one machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    processes: int = Field(default=0, ge=0)
+    """Processes that share the batches of each step; 0: as many as `config` says, or this very one without a launcher.
+    See docs/scale.md."""
+    config: str = ""
+    """File as `accelerate config` writes it, for FSDP or DeepSpeed (`examples/cluster/`); relative to the current
+    directory, and kept as absolute. Without one, each process holds the whole model."""
+
+    @field_validator("config")
+    @classmethod
+    def _absolute(cls, path: str) -> str:
+        return str(Path(path).absolute()) if path else ""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a launcher is needed."""
+        return self.processes > 1 or bool(self.config)
 
 
 class TrainingSettings(BaseModel):
@@ -51,13 +75,38 @@ class TrainingSettings(BaseModel):
     """Rows with more tokens than this, prompt included, are left out and counted in the metrics."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the frozen base weights; the adapter's own are always float32."""
+    quantize: Literal["none", "4bit"] = "none"
+    """`4bit` holds the frozen base weights in 4 bits while it trains (QLoRA, arXiv 2305.14314): a quarter of the memory
+    of bfloat16, and slower. Needs bitsandbytes, and is made for GPUs."""
+    gradient_checkpointing: bool = False
+    """Compute each layer's activations anew for its gradient instead of keeping them: less memory for a third more
+    computation."""
     threads: int = Field(default=0, ge=0)
-    """Threads of the trainer; 0: one for each core that the process may use."""
+    """Threads of the trainer; 0: one for each core that the process may use, shared evenly among its processes."""
     device: Literal["auto", "cpu"] = "auto"
     """`auto` takes an accelerator where there is one."""
+    explode: float = Field(default=10.0, gt=1)
+    """A step's loss this many times the largest of the first five (or 1, if that is more) stops the training: the
+    incumbent stays."""
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    """Seconds between checkpoints, from which an interrupted training goes on to the same weights; 0 makes none. One
+    holds the adapter and the optimiser's state: three times the adapter's size."""
     max_seconds: float = Field(default=1800.0, gt=0)
     """Seconds after which training is killed; a round on two cores takes about one minute."""
+    launch: LaunchSettings = LaunchSettings()
+    """Training in several processes."""
 
     def recipe(self) -> dict[str, Any]:
-        """What determines the adapter's weights: all but the time limit, as JSON values."""
-        return self.model_dump(mode="json", exclude={"max_seconds"})
+        """What determines the adapter's weights: all but what is about time or only ends a training, as JSON values."""
+        made = self.model_dump(mode="json", exclude={"max_seconds", "checkpoint_seconds", "explode", *_LATER})
+        # What recipes did not hold from the beginning changes the ids of adapters only where it is used.
+        plain = TrainingSettings()
+        made |= {key: getattr(self, key) for key in ("quantize", "gradient_checkpointing")}
+        made = {key: value for key, value in made.items() if key not in _LATER or value != getattr(plain, key)}
+        if self.launch.wanted:
+            # A path of this machine has no business in an id.
+            made["launch"] = {"processes": self.launch.processes, "config": Path(self.launch.config).name}
+        return made
+
+
+_LATER = frozenset({"quantize", "gradient_checkpointing", "launch"})

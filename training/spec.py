@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import model_validator
 
-from quintet.records import Message, Part, Row, digest
+from quintet.records import Contrast, Experience, Message, Part, Row, digest
 from quintet.training.settings import TrainingSettings
 
 FORMAT = 1
@@ -35,14 +35,24 @@ class TrainSpec(Part):
     """Folder of the adapter to continue from; `None`: a new one."""
     start_weights: str = ""
     """SHA-256 of that adapter's weights; read from its manifest by `train` where empty."""
-    rows: tuple[Row, ...] = Field(min_length=1)
+    rows: tuple[Row, ...] = ()
     """The training examples; their order does not matter."""
+    contrasts: tuple[Contrast, ...] = ()
+    """What they are held against, where the objective does that."""
+    experiences: tuple[Experience, ...] = ()
+    """What other roles than the solver said and earned."""
     settings: TrainingSettings = TrainingSettings()
     seed: int = 0
     out: Path
     """Folder to be made."""
     probe: tuple[Message, ...] = PROBE
     """Exchange on which the adapter and its start are compared."""
+
+    @model_validator(mode="after")
+    def _there_is_something_to_learn(self) -> Self:
+        if not self.rows and not self.experiences:
+            raise ValueError("there are neither rows nor experiences to learn from")
+        return self
 
     def digest(self) -> str:
         """SHA-256 of all that determines the weights and the manifest; no path is part of it."""
@@ -52,6 +62,10 @@ class TrainSpec(Part):
         if self.chat_template:
             body["chat_template"] = self.chat_template
         body |= {"format": FORMAT, "settings": self.settings.recipe(), "rows": sorted(row.id for row in self.rows)}
+        if self.contrasts:
+            body["contrasts"] = sorted(one.id for one in self.contrasts)
+        if self.experiences:
+            body["experiences"] = sorted(one.id for one in self.experiences)
         return digest(body)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -15,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from quintet.models.threads import THREADS
+from quintet.training.checkpoints import Checkpoints
 from quintet.training.errors import RegistryError, TrainError
-from quintet.training.registry import aside_of, read_adapter
+from quintet.training.registry import aside_of, checkpoints_of, read_adapter
 from quintet.training.spec import TrainProgress, TrainResult, TrainSpec
 
 _KEPT = (
@@ -43,8 +45,12 @@ ENVIRONMENT = {
 }
 """What is set for it: no network, nothing random, no needless waiting."""
 
+_KEPT_PREFIXES = ("NCCL_", "GLOO_")
+"""And all that begin so: how processes of a training talk to one another is the machine's own matter."""
+
 _TAIL_LINES = 40
 _LINE_BYTES = 2**20
+_LAST_SECONDS = 5.0
 
 
 async def train(spec: TrainSpec, progress: Callable[[TrainProgress], None] | None = None) -> TrainResult:
@@ -73,6 +79,10 @@ async def train(spec: TrainSpec, progress: Callable[[TrainProgress], None] | Non
         raise TrainError(f"training cannot start: {error}", fault=True) from None
     finally:
         shutil.rmtree(aside_of(spec.out), ignore_errors=True)
+        held = Checkpoints(checkpoints_of(spec.out), spec.digest())
+        if held.newest() is None:
+            # Nothing that a resumed training could go on from.
+            held.clear()
 
 
 def _finished(spec: TrainSpec) -> TrainResult | None:
@@ -93,8 +103,10 @@ def _finished(spec: TrainSpec) -> TrainResult | None:
 
 
 async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], None] | None) -> TrainResult:
-    command = [sys.executable, "-m", "quintet.training.worker", str(file), "--parent", str(os.getpid())]
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | ENVIRONMENT
+    module = "quintet.training.launch" if spec.settings.launch.wanted else "quintet.training.worker"
+    command = [sys.executable, "-m", module, str(file), "--parent", str(os.getpid())]
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    environment = kept | ENVIRONMENT
     # An objective that a script brought along is found where the script found it.
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     process = await asyncio.create_subprocess_exec(
@@ -119,8 +131,11 @@ async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], 
                     progress(TrainProgress.model_validate(message["progress"]))
                 elif "done" in message:
                     result = TrainResult.model_validate(message["done"])
+                elif "log" in message:
+                    logging.getLogger(__name__).info("%s", message["log"])
                 elif "failed" in message:
-                    reason = message["failed"]
+                    # Of several processes, the others fail because one did.
+                    reason = reason or message["failed"]
             status = await process.wait()
             last = await tail
     except TimeoutError:
@@ -130,6 +145,9 @@ async def _run(spec: TrainSpec, file: Path, progress: Callable[[TrainProgress], 
     finally:
         await _end(process)
         tail.cancel()
+    if reason:
+        # It would come to the same again.
+        shutil.rmtree(checkpoints_of(spec.out), ignore_errors=True)
     if result is None or status != 0:
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         raise TrainError(f"training failed: {reason or last or 'it gave no reason'} ({ending})", fault=True)
@@ -144,12 +162,17 @@ async def _tail(stream: asyncio.StreamReader) -> str:
         *lines, pending = (pending + chunk)[-_LINE_BYTES:].split(b"\n")
         kept.extend(lines)
     said = [line.decode(errors="replace").strip() for line in (*kept, pending)]
-    return next((line for line in reversed(said) if line), "")
+    return next((line for line in reversed(said) if any(map(str.isalnum, line))), "")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the process and all it started, and wait until it is gone."""
+    """Kill the process and all it started, and wait until they are gone."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await asyncio.shield(process.wait())
+    if process.stdout is not None:
+        # A launcher's workers die with it, in groups of their own; the last one leaves nobody to write.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await process.stdout.read()

@@ -40,7 +40,8 @@ def try_out(model: Any, tokens: list[int]) -> None:
             if isinstance(module, nn.Dropout):
                 module.eval()
         with torch.no_grad():
-            packed = float(weighted_nll(model, lay_out([[Example(tuple(tokens[:cut]), parts)]])))
+            batch = lay_out([[Example(tuple(tokens[:cut]), parts)]])
+            packed = float(weighted_nll(model, {name: tensor.to(base.device) for name, tensor in batch.items()}))
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise TrainError(

@@ -29,8 +29,8 @@ class Challenger(Source):
     The reward of a task with pass rate p is the learnability 4p(1 - p): 1 where half of the solver's first attempts are
     right, 0 where all or none are. Rewards of this shape are those of R-Zero (Huang et al. 2025, arXiv 2508.05004) and
     SPICE (Liu et al. 2025, arXiv 2510.24684); the idea is that of asymmetric self-play (Sukhbaatar et al. 2017,
-    arXiv 1703.05407). Nothing is trained on the reward: what was rewarded above its family's average is shown to the
-    model next time, with how it fared.
+    arXiv 1703.05407). What was rewarded above its family's average is shown to the model next time, with how it fared.
+    Nothing is trained on the reward, unless self-play has the proposer learn.
 
     Args:
         band: Pass rates, lowest and highest, within which a task is kept for practice.

@@ -157,20 +157,21 @@ class TrainedAtTestTime(Strategy):
         from quintet.training.spec import TrainSpec
         from quintet.training.train import train
 
-        result = await train(
-            TrainSpec(
-                model=table.base.path,
-                name=table.base.name,
-                revision=table.base.revision,
-                chat_template=table.base.chat_template,
-                start=None if adapter == BASE else table.registry.path(adapter),
-                rows=tuple(rows),
-                settings=self._settings(table),
-                seed=int(digest((table.seed, self.name, [row.id for row in rows]))[:8], 16),
-                out=folder,
-            ),
-            lambda progress: table.progress({"event": "step", "stage": self.name, **progress.model_dump()}),
-        )
+        async with table.make_room():
+            result = await train(
+                TrainSpec(
+                    model=table.base.path,
+                    name=table.base.name,
+                    revision=table.base.revision,
+                    chat_template=table.base.chat_template,
+                    start=None if adapter == BASE else table.registry.path(adapter),
+                    rows=tuple(rows),
+                    settings=self._settings(table),
+                    seed=int(digest((table.seed, self.name, [row.id for row in rows]))[:8], 16),
+                    out=folder,
+                ),
+                lambda progress: table.progress({"event": "step", "stage": self.name, **progress.model_dump()}),
+            )
         metrics = result.metrics
         return f"{metrics['steps']:.0f} steps, loss {metrics['first_loss']:.3f} → {metrics['last_loss']:.3f}"
 

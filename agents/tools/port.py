@@ -68,12 +68,12 @@ async def used(tool: Tool, words: str, desk: Desk, seconds: float = SECONDS) -> 
         seconds: How long it may take.
     """
     from quintet.memory.errors import LedgerError
-    from quintet.models.errors import SpentError
+    from quintet.models.errors import StoppingError
 
     try:
         async with asyncio.timeout(seconds) as limit:
             said = str(await tool.use(words, desk))
-    except (LedgerError, SpentError):
+    except (LedgerError, StoppingError):
         raise
     except ToolError as error:
         said = f"error: {error}"

@@ -61,7 +61,7 @@ class RoundCounts(Part):
     lost: dict[str, int] = Field(default_factory=dict)
     """Replies that were lost, by role."""
     adapter: str | None = None
-    """The last one trained."""
+    """The last one trained, those of single roles left out."""
 
 
 def count_rounds(ledger: RunLedger) -> dict[int, RoundCounts]:
@@ -86,8 +86,9 @@ def count_rounds(ledger: RunLedger) -> dict[int, RoundCounts]:
     _replies(ledger, found)
     for round, sources in count_sources(ledger).items():
         found[round]["sources"] = sources
-    adapters = _of(ledger, Adapter)
-    for round, _, id in _read(ledger, sa.select(adapters.c.round, adapters.c.seq, adapters.c.id).order_by("seq")):
+    adapters = _of(ledger, Adapter, role=events.c.role)
+    c = adapters.c
+    for round, _, id in _read(ledger, sa.select(c.round, c.seq, c.id).where(c.role.is_(None)).order_by("seq")):
         found[round]["adapter"] = id
     return {round: RoundCounts.model_validate(found[round]) for round in rounds}
 

@@ -22,7 +22,7 @@ PICKED = 3
 LOOKED_AT = 400
 """Attempts of which it is asked whether they became rows."""
 
-LATER = {"task": ("attempt", "critique", "selection", "row", "lesson"), "attempt": ("row",)}
+LATER = {"task": ("attempt", "critique", "selection", "row", "contrast", "lesson"), "attempt": ("row", "contrast")}
 """By kind, those that name it as a parent too, but are reached by a later step: a straight link would hide the way."""
 
 MOST = 90

@@ -16,7 +16,19 @@ from quintet.memory.reading.attempts import numbers
 from quintet.memory.reading.bodies import body
 from quintet.memory.reading.kin import children, kind_of
 from quintet.memory.schema import events, links
-from quintet.records import Attempt, Critique, Decision, Part, Record, Rescore, Rollback, Row, Selection, Task
+from quintet.records import (
+    Attempt,
+    Contrast,
+    Critique,
+    Decision,
+    Part,
+    Record,
+    Rescore,
+    Rollback,
+    Row,
+    Selection,
+    Task,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -59,6 +71,8 @@ class Choice(Part):
     """Of the row, or of the selection; 0 where it was not asked for."""
     row: Row | None = None
     """The row that it became."""
+    contrast: Contrast | None = None
+    """What it became instead: rows of its task are held against it."""
     selection: Selection | None = None
     attempt: Attempt | None = None
     number: int | None = None
@@ -67,7 +81,7 @@ class Choice(Part):
     task: Task | None = None
     """Each `None` where the run lacks it."""
     fates: tuple[Fate, ...] = ()
-    """The adapters trained on the row, in order."""
+    """The adapters trained on the row, or against the attempt, in order."""
     rescores: tuple[Rescore, ...] = ()
     """The row's scores under later adapters, in order."""
 
@@ -108,23 +122,26 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
     judged = _critiques(ledger, {one.attempt for one in about})
     rows = [id for _, id in found if kind_of(id) == Row.kind]
     numbered = numbers(ledger, {one.task for one in about})
-    fate, anew = fates(ledger, rows), _rescores(ledger, rows)
+    against = _contrasts(ledger, {one.attempt for one in about})
+    fate, anew = fates(ledger, [*rows, *(one.id for one in against.values())]), _rescores(ledger, rows)
     listed = []
     for seq, id in found:
         row = _as(known.get(id), Row)
         selection = _as(known.get(row.selection if row else id), Selection)
         if (of := row or selection) is None:
             continue
+        contrast = None if row else against.get(of.attempt)
         listed.append(
             Choice(
                 seq=seq,
                 row=row,
+                contrast=contrast,
                 selection=selection,
                 attempt=_as(known.get(of.attempt), Attempt),
                 number=numbered.get(of.attempt),
                 critique=judged.get(of.attempt),
                 task=_as(known.get(of.task), Task),
-                fates=tuple(fate.get(id, ())),
+                fates=tuple(fate.get(contrast.id if contrast else id, ())),
                 rescores=tuple(anew.get(id, ())),
             )
         )
@@ -132,7 +149,9 @@ def chosen_of(ledger: RunLedger, found: Sequence[tuple[int, str]]) -> list[Choic
 
 
 def choice_of(ledger: RunLedger, id: str) -> Choice | None:
-    """The choice that a row, a selection or an attempt stands for; `None` if the curator has not made it."""
+    """The choice that a row, contrast, selection or attempt stands for; `None` if the curator has not made it."""
+    if kind_of(id) == Contrast.kind and isinstance(contrast := ledger.get(id), Contrast):
+        id = contrast.attempt
     came = children(ledger, [id]).get(id, [])
     found = [id] if kind_of(id) == Row.kind else _of_kind(came, Row.kind)
     found = found or ([id] if kind_of(id) == Selection.kind else _of_kind(came, Selection.kind))
@@ -140,7 +159,7 @@ def choice_of(ledger: RunLedger, id: str) -> Choice | None:
 
 
 def fates(ledger: RunLedger, rows: Collection[str]) -> dict[str, list[Fate]]:
-    """By row, what came of the adapters trained on it; a row without any is left out."""
+    """By row or contrast, what came of the adapters trained on it; one without any is left out."""
     trained = {row: _of_kind(came, "adapter") for row, came in children(ledger, rows).items()}
     known = fates_of(ledger, {adapter for adapters in trained.values() for adapter in adapters})
     return {row: [known[adapter] for adapter in adapters] for row, adapters in trained.items() if adapters}
@@ -237,6 +256,12 @@ def _critiques(ledger: RunLedger, attempts: Collection[str]) -> dict[str, Critiq
     came = children(ledger, attempts)
     known = ledger.get_many([id for ids in came.values() for id in _of_kind(ids, Critique.kind)])
     return {record.attempt: record for record in known.values() if isinstance(record, Critique)}
+
+
+def _contrasts(ledger: RunLedger, attempts: Collection[str]) -> dict[str, Contrast]:
+    came = children(ledger, attempts)
+    known = ledger.get_many([id for ids in came.values() for id in _of_kind(ids, Contrast.kind)])
+    return {record.attempt: record for record in known.values() if isinstance(record, Contrast)}
 
 
 def _rescores(ledger: RunLedger, rows: Collection[str]) -> dict[str, list[Rescore]]:

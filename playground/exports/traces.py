@@ -46,6 +46,7 @@ from quintet.records import (
     Answer,
     Attempt,
     Call,
+    Contrast,
     Critique,
     Decision,
     Evaluation,
@@ -173,6 +174,9 @@ class _Round:
         for said, row in _of(events, Row):
             found.append(self._moment("row", said, {c.TASK: row.task, c.ATTEMPT: row.attempt}))
             self._linked(found[-1], row.attempt, "made of")
+        for said, contrast in _of(events, Contrast):
+            found.append(self._moment("contrast", said, {c.TASK: contrast.task, c.ATTEMPT: contrast.attempt}))
+            self._linked(found[-1], contrast.attempt, "made of")
         return found
 
     # --- an evaluation ---------------------------------------------------------------------------------------

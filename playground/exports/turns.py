@@ -12,7 +12,7 @@ from quintet.memory.events import Event
 from quintet.memory.ledger import RunLedger
 from quintet.playground.exports import conventions as c
 from quintet.playground.exports.spans import Attributes, Extent, Spot, Value, nanoseconds, span, spot
-from quintet.records import BASE, EVALUATION, Adapter, Attempt, Call, Evaluation, Recall, Reply, Row, Task
+from quintet.records import BASE, EVALUATION, Adapter, Attempt, Call, Contrast, Evaluation, Recall, Reply, Row, Task
 
 
 class Places:
@@ -54,7 +54,7 @@ class Places:
                 return self.of_call(call)
             case Evaluation() as made:
                 return self.of_evaluation(made.round, made.suite, made.adapter)
-            case Row() | Adapter() as made:
+            case Row() | Contrast() | Adapter() as made:
                 return self.of_round(made.round, made.id)
         return None
 

@@ -17,7 +17,7 @@ from quintet.playground.layers import layers, needed
 from quintet.playground.naming import Named, named, numbered
 from quintet.playground.rendering import count, hue, page, short, url
 from quintet.playground.site import Site
-from quintet.records import Attempt, Part, Row, Selection, Task
+from quintet.records import Attempt, Contrast, Part, Row, Selection, Task
 
 
 class Bundle(Part):
@@ -54,7 +54,7 @@ def lineage(request: Request) -> Response:
         id=id,
         title=about.title if about else short(id),
         about=about,
-        choice=choice_of(ledger, id) if isinstance(record, Row | Selection | Attempt) else None,
+        choice=choice_of(ledger, id) if isinstance(record, Row | Contrast | Selection | Attempt) else None,
         drawing=_drawing(ledger, kin, numbers),
         up=_branches(ledger, kin, "up", numbers),
         down=_branches(ledger, kin, "down", numbers),

@@ -28,6 +28,7 @@ from quintet.records import (
     Attempt,
     Call,
     Completion,
+    Contrast,
     Decision,
     Evaluation,
     Part,
@@ -216,7 +217,7 @@ def _special(ledger: RunLedger, event: Event, record: Record, came: list[str]) -
             return {"fields": fields(record, ("evaluations", "reason")), "judged": judged}
         case Recall():
             return {"fields": fields(record, ("sources",))}
-        case Row() | Selection() | Attempt():
+        case Row() | Contrast() | Selection() | Attempt():
             return {"fields": fields(record), "choice": choice_of(ledger, event.id)}
         case Allocation():
             # A row for each arm: its share beside what the choice rests on.

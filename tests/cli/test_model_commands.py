@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from parity import CANARY
 
 from quintet.cli.talking import Talk
 from quintet.graph.adapters import standing
@@ -215,3 +216,46 @@ def test_an_exported_adapter_says_the_same_in_peft_and_merged(
         )(tokens).logits
     assert torch.allclose(peft, merged, atol=0.05)
     assert (peft - base).abs().max() > (peft - merged).abs().max()
+
+
+def test_a_merged_adapter_can_be_evaluated_and_is_nobodys_candidate(
+    answered: Answered, quintet: Typed, workspace: Path, ids: list[str]
+) -> None:
+    made = answered("adapters", "merge", *ids)
+    assert made["of"] == ids
+    assert made["weights"] == [0.5, 0.5]
+    # The same again is the same.
+    assert answered("adapters", "merge", *ids)["adapter"] == made["adapter"]
+    listed = {one["id"]: one for one in answered("adapters")}
+    assert listed[made["adapter"]]["status"] == "merged"
+    assert not listed[made["adapter"]]["incumbent"]
+    found = answered("eval", "--suite", "steer", "--adapter", ids[0], "--adapter", made["adapter"])
+    assert set(found["ways"]) == {ids[0], made["adapter"]}
+    above = json.dumps(answered("lineage", made["adapter"]))
+    assert all(id in above for id in ids)
+    for arguments in ([ids[0]], [ids[0], ids[0]], [ids[0], "base"], [*ids, "--weight", "1"], [*ids, "--method", "x"]):
+        assert quintet("adapters", "merge", *arguments).exit_code == 2, arguments
+
+
+def test_an_exported_adapter_has_a_card_with_its_lineage_gains_and_failures(
+    quintet: Typed, workspace: Path, ids: list[str], tmp_path: Path
+) -> None:
+    with Workspace(workspace).ledger() as ledgers:
+        ledger = ledgers.run()
+        adapters = [adapter for adapter in ledger.find(Adapter) if adapter.id in ids]
+    for place, adapter in enumerate(adapters):
+        assert quintet("adapters", "export", adapter.id, str(tmp_path / f"{place}")).exit_code == 0
+        card = (tmp_path / f"{place}" / "README.md").read_text()
+        header, _, body = card.removeprefix("---\n").partition("\n---\n")
+        assert "library_name: peft" in header.splitlines()
+        assert f"- parity, level 0: {len(adapter.rows)}" in body
+        assert f"{len(adapter.rows)} rows" in body
+        assert adapter.weights in body
+        assert f"Gate of round {adapter.round}, 12 items that nobody had seen" in body
+        assert "parity, level 0 (gate)" in body
+        assert '"objective": "sft"' in body
+        # No path of this machine, no truth.
+        assert str(workspace) not in body
+        assert CANARY not in body
+    assert quintet("adapters", "export", ids[0], str(tmp_path / "merged"), "--merged").exit_code == 0
+    assert "library_name: transformers" in (tmp_path / "merged" / "README.md").read_text()

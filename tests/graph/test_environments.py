@@ -186,7 +186,7 @@ async def test_the_row_budget_counts_actions_and_takes_a_trajectory_whole_or_not
             said = await Curator().sit(table).act(scene)
             chosen = [record for record in said if isinstance(record, Row)]
             refused = [one.reason for one in said if isinstance(one, Selection) and one.attempt in whole]
-            for rows in (chosen, Trainer().sit(table).materials(scene)[1]):
+            for rows in (chosen, Trainer().sit(table).materials(scene).rows):
                 assert len(rows) <= budget
                 assert all(whole[attempt] == number for attempt, number in Counter(row.attempt for row in rows).items())
             assert len(chosen) == sum(whole.values()) or "over the row budget" in refused

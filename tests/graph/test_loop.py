@@ -325,12 +325,14 @@ def test_a_workspace_in_use_is_refused_with_the_run_that_uses_it(tmp_path: Path,
         loop.run()
 
 
+# At the end of a stage what it came to is written, and is not yet part of a checkpoint.
+@pytest.mark.parametrize("at", ["begin", "end"])
 def test_leaving_the_stream_stops_the_run_which_then_can_be_resumed(
-    tiny_model_folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    tiny_model_folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder, at: str
 ) -> None:
     loop = Loop(tiny_settings(tiny_model_folder, rounds=1), tasks=[Parity()], workspace=tmp_path)
     for event in loop.stream():
-        if event.get("stage") == "episodes":
+        if (event.get("stage"), event.get("event")) == ("episodes", at):
             break
     gc.collect()
     assert not [warning for warning in recwarn if "unraisable" in str(warning.category).lower()]

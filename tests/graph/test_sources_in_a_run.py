@@ -18,7 +18,19 @@ from quintet.graph.report import report
 from quintet.memory.ledger import RunLedger
 from quintet.memory.workspace import Workspace
 from quintet.models.waves import Waves
-from quintet.records import Attempt, Call, Proposal, Reward, Row, Stage, Task
+from quintet.records import (
+    Attempt,
+    Baseline,
+    Call,
+    Experience,
+    Handover,
+    Monitors,
+    Proposal,
+    Reward,
+    Row,
+    Stage,
+    Task,
+)
 
 SOURCES = ("drawn", "invented", "self_instruct", "transformed", "challenger")
 FAMILIES = ["chain_sum", "products"]
@@ -95,6 +107,12 @@ def test_challenges_are_rewarded_in_the_round_in_which_they_were_attempted_the_l
     # Before the curator chooses: its own records come later.
     order = [event.record.kind for event in ledger.events(0, 100_000, (Reward, Row, Stage))]
     assert order.index("reward") < (order.index("row") if "row" in order else len(order))
+
+
+def test_what_is_rewarded_trains_nobody_unless_self_play_names_who_learns(ledger: RunLedger) -> None:
+    assert ledger.find(Reward)
+    assert not [*ledger.find(Experience), *ledger.find(Baseline), *ledger.find(Handover)]
+    assert not any(name.startswith("proposer.") for one in ledger.find(Monitors) for name in one.values)
 
 
 def test_the_report_says_what_became_of_each_sources_proposals(workspace: Path, ledger: RunLedger) -> None:

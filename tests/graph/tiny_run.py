@@ -14,13 +14,13 @@ from tiny import tiny_settings
 from quintet import Loop
 
 
-def main(workspace: str, model: str, run: str | None = None) -> None:
+def main(workspace: str, model: str, run: str = "", database: str = "") -> None:
     """Run, or resume `run`, and print every event as JSON."""
     families = [Parity()]
     loop = (
         Loop.resume(run, workspace, tasks=families)
         if run
-        else Loop(tiny_settings(Path(model)), tasks=families, workspace=workspace)
+        else Loop(tiny_settings(Path(model), memory={"database": database}), tasks=families, workspace=workspace)
     )
     for event in loop.stream():
         print(json.dumps(event, default=str), flush=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres import postgres
 from remembered import learnt, made_attempt, make_call, make_task, proposed
 
 from quintet.memory.errors import LedgerError
@@ -33,37 +30,13 @@ from quintet.records import (
     Task,
 )
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    if not BINARIES:
-        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
-    pytest.importorskip("psycopg", reason="psycopg is not installed (pip install 'quintet[postgres]')")
-    bin_ = BINARIES[-1].parent
-    # A socket's path must be short; the server refuses to run as root.
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    data = str(folder / "data")
-
-    def do(*command: str) -> None:
-        subprocess.run([*as_user, *command], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-
-    do(str(bin_ / "initdb"), "-D", data, "-U", "quintet", "-A", "trust", "--no-sync", "--locale", "C.UTF-8")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    do(str(bin_ / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        do(str(bin_ / "createdb"), "-h", str(folder), "-U", "quintet", "ledger")
-        yield f"postgresql+psycopg://quintet@/ledger?host={folder}"
-    finally:
-        do(str(bin_ / "pg_ctl"), "-D", data, "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+    with postgres() as url:
+        yield url
 
 
 def test_the_same_ledger_as_in_sqlite(url: str, tmp_path: Path):

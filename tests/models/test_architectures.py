@@ -77,13 +77,18 @@ def test_greedy_replies_are_those_of_transformers_generate(open_family: Callable
     engine = open_family(family, batch=3, prefill_tokens=150)
     requests = [ask(text, temperature=0, max_tokens=30) for text in QUESTIONS]
     replies = engine.generate(requests)
-    prompts = [engine._render(request) for request in requests]
+    prompts = [engine.renderer.prompt(request) for request in requests]
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     model = plain(engine)
     out = model.generate(
-        ids, attention_mask=mask, do_sample=False, max_new_tokens=30, eos_token_id=sorted(engine._stops), pad_token_id=0
+        ids,
+        attention_mask=mask,
+        do_sample=False,
+        max_new_tokens=30,
+        eos_token_id=sorted(engine.renderer.stops),
+        pad_token_id=0,
     )
     for reply, row, prompt in zip(replies, out[:, longest:].tolist(), prompts, strict=True):
         [completion] = reply.completions
@@ -101,14 +106,14 @@ def test_a_sliding_window_is_kept_in_prefix_refill_and_shift(open_family: Callab
     model = plain(engine)
     for request, reply in zip(requests, engine.generate(requests), strict=True):
         for completion in reply.completions:
-            exact = exact_logprobs(model, engine._render(request), completion.tokens)
+            exact = exact_logprobs(model, engine.renderer.prompt(request), completion.tokens)
             np.testing.assert_allclose(completion.logprobs, exact, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logprobs_of_given_tokens_are_those_of_transformers(open_family: Callable[..., Engine], family: str) -> None:
     engine = open_family(family)
-    tokens = engine._render(ask(QUESTIONS[2]))
+    tokens = engine.renderer.prompt(ask(QUESTIONS[2]))
     np.testing.assert_allclose(
         engine.logprobs(tokens), exact_logprobs(plain(engine), tokens[:1], tuple(tokens[1:])), atol=1e-3
     )
@@ -136,7 +141,7 @@ def test_a_folded_adapter_is_peft_s_and_the_base_returns_bit_by_bit(
     base = engine.files.path
     weights = make_adapter(base, tmp_path, target_modules="all-linear", fan_in_fan_out=family == "gpt2")
     engine.register("a", tmp_path, weights)
-    tokens = engine._render(ask(QUESTIONS[1]))
+    tokens = engine.renderer.prompt(ask(QUESTIONS[1]))
     before, at_base = state(engine), engine.logprobs(tokens)
     engine._serve("a")
     folded = engine.logprobs(tokens)
@@ -227,8 +232,8 @@ def test_a_reply_ends_at_the_templates_end_of_turn(open_family: Callable[..., En
     engine = open_family(family)
     end = engine.tokenizer.convert_tokens_to_ids(STYLES[FAMILIES[family]].turn_end)
     assert end_of_turn(engine.tokenizer) == end
-    assert end in engine._stops
-    assert engine.tokenizer.eos_token_id in engine._stops
+    assert end in engine.renderer.stops
+    assert engine.tokenizer.eos_token_id in engine.renderer.stops
     engine._constrainer = None
     [reply] = engine.generate([ask("Go", schema_={"enum": ["yes"]}, n=2)])
     assert [completion.text for completion in reply.completions] == ['"yes"', '"yes"']

@@ -31,7 +31,7 @@ def tokens_of(replies: list[Reply]) -> list[list[tuple[int, ...]]]:
 
 def greedy_by_transformers(engine: Engine, request: Request) -> list[int]:
     """What `generate` makes of the prompt alone."""
-    ids = torch.tensor([engine._render(request)])
+    ids = torch.tensor([engine.renderer.prompt(request)])
     model = type(engine.model).from_pretrained(engine.files.path, dtype=torch.float32)
     out = model.generate(
         ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=request.sampling.max_tokens
@@ -90,7 +90,7 @@ def test_replies_do_not_depend_on_the_batch_size(architectures: Callable[[str], 
 def test_logprobs_are_those_of_a_plain_forward(llama: Engine) -> None:
     request = ask("What is 3 + 4?", n=3, temperature=0.7, top_k=5, max_tokens=10)
     for completion in llama.generate([request, ask("Hi", n=2)])[0].completions:
-        prompt = llama._render(request)
+        prompt = llama.renderer.prompt(request)
         ids = torch.tensor([prompt + list(completion.tokens)])
         with torch.no_grad():
             logits = llama.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()

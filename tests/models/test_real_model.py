@@ -42,7 +42,7 @@ def test_greedy_replies_in_fp32_are_those_of_transformers_generate() -> None:
     replies = engine.generate(asked)
     plain = AutoModelForCausalLM.from_pretrained(engine.files.path, dtype=torch.float32)
     for request, reply in zip(asked, replies, strict=True):
-        ids = torch.tensor([engine._render(request)])
+        ids = torch.tensor([engine.renderer.prompt(request)])
         out = plain.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
         assert list(reply.completions[0].tokens) == out[0, ids.shape[1] :].tolist()
 
@@ -54,7 +54,7 @@ def test_bfloat16_repeats_exactly_and_stays_near_fp32(served: Engine) -> None:
     plain = AutoModelForCausalLM.from_pretrained(served.files.path, dtype=torch.float32)
     apart = []
     for request, reply in zip(asked, replies, strict=True):
-        prompt = served._render(request)
+        prompt = served.renderer.prompt(request)
         for completion in reply.completions:
             with torch.no_grad():
                 logits = plain(torch.tensor([prompt + list(completion.tokens)])).logits[0, len(prompt) - 1 : -1]
@@ -69,7 +69,7 @@ def test_an_adapter_is_folded_near_peft_and_leaves_the_base_bit_by_bit(served: E
     weights = make_adapter(served.files.path, tmp_path, size=0.03)
     served.register("a", tmp_path, weights)
     before = state(served)
-    tokens = served._render(ask(QUESTIONS[2]))
+    tokens = served.renderer.prompt(ask(QUESTIONS[2]))
     at_base = served.logprobs(tokens)
     served._serve("a")
     folded = served.logprobs(tokens)

@@ -36,8 +36,8 @@ def score(engine: Engine, requests: Sequence[Request]) -> list[Completion]:
 
 def by_transformers(model: torch.nn.Module, engine: Engine, request: Request) -> np.ndarray:
     """Log-probabilities from a plain forward over the whole text."""
-    prompt = engine._render(request)
-    said = engine._given(request)
+    prompt = engine.renderer.prompt(request)
+    said = engine.renderer.given(request)
     with torch.no_grad():
         logits = model(torch.tensor([prompt + said])).logits[0, len(prompt) - 1 : -1]
     return logits.log_softmax(-1).gather(1, torch.tensor(said)[:, None]).squeeze(1).numpy()

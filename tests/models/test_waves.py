@@ -12,7 +12,7 @@ import pytest
 from small_models import ask
 
 from quintet.models.barrier import Barrier
-from quintet.models.errors import ModelError
+from quintet.models.errors import ModelError, ServerError
 from quintet.models.requests import Progress, Reply, Request
 from quintet.models.waves import Wave, Waves
 from quintet.records import Call, Completion
@@ -185,6 +185,30 @@ async def test_tasks_started_inside_belong_to_the_participant(engine: Engine, ba
     assert engine.waves == [["a1", "a2", "b"]]
 
 
+async def test_of_an_engine_that_does_not_repeat_itself_nothing_on_record_is_generated_again(
+    engine: Engine, barrier: Barrier
+) -> None:
+    log = Log()
+    log.put("a")
+    waves = Waves(engine, log, repeats=False)
+
+    async def episode(name: str) -> tuple[str, bool]:
+        async with barrier.participant():
+            _, reply, from_log = await waves.submit(ask(name))
+            return reply.completions[0].text, from_log
+
+    assert await asyncio.gather(episode("a"), episode("b")) == [("logged a", True), ("b", False)]
+    assert engine.waves == [["b"]]
+    # One that repeats itself does the wave again, whole: a reply depends on what is in its batch.
+    assert await asyncio.gather(*(text(Waves(engine, log), name) for name in ("a", "b"))) == ["logged a", "b"]
+
+
+async def test_an_error_that_ends_the_run_is_no_failed_rollout_among_others(engine: Engine) -> None:
+    engine.fail = ServerError("the server is gone")
+    with pytest.raises(ServerError, match="the server is gone"):
+        await text(Waves(engine), "a")
+
+
 async def test_who_waits_for_one_model_is_not_waited_for_by_another(barrier: Barrier) -> None:
     one, other = Engine(), Engine()
     first, second = Waves(one), Waves(other)
@@ -272,12 +296,12 @@ async def test_a_complete_wave_is_answered_from_the_log(engine: Engine) -> None:
     assert engine.waves == []
 
 
-async def test_an_incomplete_wave_is_generated_whole(engine: Engine) -> None:
+async def test_an_incomplete_wave_is_generated_whole_and_what_is_on_record_stands(engine: Engine) -> None:
     log = Log()
     log.put("a")
     waves = Waves(engine, log)
     replies = await asyncio.gather(waves.submit(ask("a")), waves.submit(ask("b")))
-    assert [(reply.completions[0].text, logged) for _, reply, logged in replies] == [("a", False), ("b", False)]
+    assert [(reply.completions[0].text, logged) for _, reply, logged in replies] == [("logged a", True), ("b", False)]
     assert engine.waves == [["a", "b"]]
 
 

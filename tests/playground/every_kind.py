@@ -8,13 +8,17 @@ from quintet.records import (
     Allocation,
     Answer,
     Attempt,
+    Baseline,
     Call,
     Completion,
+    Contrast,
     Critique,
     Curation,
     Curriculum,
     Decision,
     Evaluation,
+    Experience,
+    Handover,
     Lesson,
     Message,
     Monitors,
@@ -69,8 +73,25 @@ def every_kind(said: str = HOSTILE, round: int = 7) -> dict[str, Record]:
     lesson = Lesson(**about, critique=critique.id, text=said)
     selection = Selection(**about, chosen=True, reason=f"right; {said}", scores={"correct": 1.0, said: 0.25})
     row = Row(**about, selection=selection.id, prompt=call.messages, completion=said, tokens=(5, 6), weight=0.5)
+    contrast = Contrast(**about, prompt=call.messages, completion=f"{said} again", tokens=(5, 7), reward=0.25)
+    experience = Experience(
+        round=round,
+        role=said,
+        about=task.id,
+        call=call.id,
+        prompt=call.messages,
+        completion=said,
+        reward=0.75,
+        baseline=0.5,
+    )
     adapter = Adapter(
-        round=round, rows=(row.id,), recipe={"objective": said, "options": {said: 1}}, weights="ab" * 32, metrics={}
+        round=round,
+        rows=(row.id,),
+        contrasts=(contrast.id,),
+        experiences=(experience.id,),
+        recipe={"objective": said, "options": {said: 1}},
+        weights="ab" * 32,
+        metrics={},
     )
     answer = Answer(task=task.id, text=said, answer=said, score=1.0, correct=True, strict=True)
     base = Evaluation(round=round, suite="gate", tasks=(task.id,), answers=(answer,))
@@ -123,7 +144,11 @@ def every_kind(said: str = HOSTILE, round: int = 7) -> dict[str, Record]:
         Retirement(round=round, memory=lesson.id, retired=True, reason=said, number=1),
         selection,
         row,
+        contrast,
         Rescore(round=round, row=row.id, scores={said: 0.5}),
+        Baseline(round=round, role=said, family=said, value=0.5, mean=0.25, rewards=3),
+        experience,
+        Handover(round=round, role=said, adapter=adapter.id, reason=said),
         adapter,
         better,
         decision,

@@ -16,7 +16,8 @@ from quintet.training.lora import TrainingLinear, load
 from quintet.training.objective import Example, Segment
 from quintet.training.packing import lay_out, pack
 from quintet.training.settings import TrainingSettings
-from quintet.training.sft import RejectionSampling, completion_tokens, render
+from quintet.training.sft import RejectionSampling
+from quintet.training.tokens import completion_tokens, render
 
 FLOAT32 = TrainingSettings(dtype="float32", rank=4, alpha=8, lane_tokens=160, batch_tokens=320)
 

@@ -24,8 +24,9 @@ from quintet.training import likelihood, lora, trial
 from quintet.training.errors import TrainError
 from quintet.training.likelihood import weighted_nll
 from quintet.training.settings import TrainingSettings
-from quintet.training.sft import RejectionSampling, completion_tokens, render
+from quintet.training.sft import RejectionSampling
 from quintet.training.spec import TrainSpec
+from quintet.training.tokens import completion_tokens, render
 from quintet.training.worker import make
 
 FLOAT32 = TrainingSettings(
@@ -135,7 +136,7 @@ def test_the_prompt_that_is_learnt_is_the_one_that_is_asked_and_rows_end_their_t
     tokenizer = load_tokenizer(files.path, family, files.chat_template)
     [row] = rows_of(1)[:1]
     request = Request(messages=row.prompt, sampling=Sampling(max_tokens=1))
-    assert list(render(row.prompt, tokenizer)) == engine._render(request)
+    assert list(render(row.prompt, tokenizer)) == engine.renderer.prompt(request)
 
     end = tokenizer.convert_tokens_to_ids(STYLES[FAMILIES[family]].turn_end)
     words = tuple(tokenizer.encode("4", add_special_tokens=False))
