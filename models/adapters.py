@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +134,18 @@ def read_probe(source: AdapterSource) -> Probe:
         raise AdapterError(
             f"adapter {source.id}: {source.folder}/manifest.json holds no usable probe: {reason}"
         ) from error
+
+
+def others(source: AdapterSource, known: Iterable[AdapterSource]) -> dict[str, tuple[float, ...]]:
+    """Log-probabilities of an adapter's probe with the other adapters, where their manifests hold the same probe."""
+    tokens = read_probe(source).tokens
+    found: dict[str, tuple[float, ...]] = {}
+    for other in known:
+        with suppress(AdapterError):
+            probe = read_probe(other)
+            if other.id != source.id and probe.tokens == tokens:
+                found[other.id] = probe.logprobs
+    return found
 
 
 def manifest(folder: Path) -> dict[str, Any]:

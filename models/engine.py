@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from quintet.models.adapters import AdapterSource, Delta, read, read_probe
+from quintet.models.adapters import AdapterSource, Delta, others, read, read_probe
 from quintet.models.batch import Batch, Prompt, Sample
 from quintet.models.catalogue import ModelFiles
 from quintet.models.constraint import Constrainer
@@ -180,7 +180,7 @@ class Engine:
         """Show by log-probabilities of the adapter's own probe which weights answer under its name.
 
         The probe in the adapter's manifest holds what PEFT computed with the adapter and with the weights that training
-        started from; the served weights must be closer to the first.
+        started from; the served weights must be closer to the first, and to no other adapter that is known.
 
         Raises:
             ModelError: The adapter is unknown or damaged, or its manifest holds no usable probe.
@@ -189,7 +189,8 @@ class Engine:
         self._serve(adapter)
         probe = read_probe(source)
         served = self.logprobs(probe.tokens)[-len(probe.logprobs) :]
-        return proof(adapter, probe, served.tolist(), FAR[self._weights.dtype])
+        known = others(source, self._adapters.values())
+        return proof(adapter, probe, served.tolist(), FAR[self._weights.dtype], known)
 
     def logprobs(self, tokens: Sequence[int]) -> torch.Tensor:
         """Log-probability of each token but the first given those before it, `(tokens - 1,)`, as served now."""

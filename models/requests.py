@@ -92,5 +92,12 @@ class Proof(Part):
     """The same to those of the weights that training started from."""
     decided: bool
     """False where the probe cannot tell the two apart: the adapter is too close to where it started."""
+    mistaken: str = ""
+    """Another adapter that is known and that answers instead, as far as the probe tells."""
     ok: bool
     """Whether nothing speaks against the adapter being what is served."""
+
+    def __str__(self) -> str:
+        apart = f"{self.served:.3f} nats from its own log-probabilities, {self.other:.3f} from its start's"
+        instead = f"; those of {self.mistaken} are nearer" if self.mistaken else ""
+        return f"{apart}{instead}{'' if self.decided else ' (too close to tell)'}"

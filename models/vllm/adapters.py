@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from quintet.models.adapters import AdapterSource, Probe, read, read_probe
+from quintet.models.adapters import AdapterSource, Probe, others, read, read_probe
 from quintet.models.errors import AdapterError, ModelError, ServerError
 from quintet.models.proving import proof
 from quintet.models.requests import Proof, Request
@@ -74,10 +74,7 @@ class Adapters:
             return
         shown = self._load(client, self._source(adapter))
         if not shown.ok:
-            raise ServerError(
-                f"what vLLM serves is not {adapter}: {shown.served:.3f} nats from its own log-probabilities, "
-                f"{shown.other:.3f} from its start's"
-            )
+            raise ServerError(f"what vLLM serves is not {adapter}: {shown}")
 
     def prove(self, client: Client, adapter: str) -> Proof:
         """What the server answers with under an adapter's name; it is loaded first if need be.
@@ -133,7 +130,8 @@ class Adapters:
         if root != str(source.folder):
             raise ServerError(f"what vLLM serves as {source.id} is from {root}, not from {source.folder}")
         probe = read_probe(source)
-        return proof(source.id, probe, _scores(client, source, probe), FAR[getattr(torch, self._dtype)])
+        far = FAR[getattr(torch, self._dtype)]
+        return proof(source.id, probe, _scores(client, source, probe), far, others(source, self._known.values()))
 
 
 def _scores(client: Client, source: AdapterSource, probe: Probe) -> tuple[float, ...]:

@@ -303,6 +303,20 @@ def test_proof_fails_where_other_weights_are_served(engine: Engine, base: Path, 
     assert (proof.ok, proof.decided) == (False, True)
 
 
+def test_proof_names_the_other_adapter_that_is_served_instead(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(locate(str(base)), EXACT.model_copy(update={"dtype": "bfloat16"}))
+    for seed, name in enumerate("ab"):
+        engine.register(name, tmp_path / name, make_adapter(base, tmp_path / name, seed))
+        write_probe(base, tmp_path / name)
+    read = engine._read
+    monkeypatch.setattr(engine, "_read", lambda source: read(engine._source("b")))
+    proof = engine.prove("a")
+    assert (proof.ok, proof.mistaken) == (False, "b")
+    assert str(proof).endswith("; those of b are nearer")
+
+
 def test_proof_says_so_where_the_two_cannot_be_told_apart(base: Path, tmp_path: Path) -> None:
     engine = Engine(locate(str(base)), ModelSettings(device="cpu", threads=1))
     engine.register("a", tmp_path, make_adapter(base, tmp_path, size=0.002))

@@ -112,6 +112,16 @@ def test_many_samples_come_at_once_with_their_log_probabilities(engine: VllmEngi
             assert (one.tokens[-1] in engine.renderer.stops) == (one.finish == "stop")
 
 
+def test_more_prompts_than_vllm_reads_in_a_step(engine: VllmEngine) -> None:
+    server = engine.server._process.pid
+    requests = [ask(f"{number}: {LONG}", n=2, max_tokens=4, temperature=1.0, seed=str(number)) for number in range(40)]
+    replies = engine.generate(requests)
+    # vLLM reads no more than 2,048 tokens at once on a CPU, so it cuts prompts apart.
+    assert sum(reply.prompt_tokens for reply in replies) > 2 * 2048
+    assert [reply.error for reply in replies] == [None] * 40
+    assert engine.server._process.pid == server
+
+
 def test_replies_are_held_to_a_schema(engine: VllmEngine) -> None:
     schema = {
         "type": "object",
@@ -175,8 +185,10 @@ def test_a_wrong_adapter_served_on_purpose_is_caught(
     shutil.copy(adapters["other"] / WEIGHTS, place / WEIGHTS)
     smuggle(place)
     shutil.copy(adapters["one"] / WEIGHTS, place / WEIGHTS)
+    register(engine, "other", adapters["other"])
     proof = engine.prove("a")
     assert not proof.ok
+    assert proof.mistaken == "other"
     assert proof.served > 0.1
     engine.forget("a")
 
