@@ -139,9 +139,12 @@ class VllmEngine:
             left = {place: one for place, one in asked.items() if place not in replies}
             for adapter in sorted({one.request.adapter for one in left.values()}):
                 self._adapters.serve(self.server.client, adapter)
-            sent = {place: Sent(self._body(one), one.samples) for place, one in left.items()}
-            limits = Limits(self._vllm.parallel, self.settings.call_seconds, self._vllm.stall_seconds)
-            fly(self.server.client, sent, limits, self.server.gone, stopped, landed)
+            # A text is scored alone: vLLM 0.32 that takes adapters dies on a CPU of one beside other requests.
+            for scores, parallel in ((False, self._vllm.parallel), (True, 1)):
+                now = {place: one for place, one in left.items() if (one.given is not None) == scores}
+                sent = {place: Sent(self._body(one), one.samples) for place, one in now.items()}
+                limits = Limits(parallel, self.settings.call_seconds, self._vllm.stall_seconds)
+                fly(self.server.client, sent, limits, self.server.gone, stopped, landed)
 
         if asked:
             self._surely(ask, stopped)

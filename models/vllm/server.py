@@ -141,8 +141,6 @@ class Started:
             # As the in-process engine holds replies to a schema.
             "structured-outputs-config": json.dumps({"backend": "guidance", "disable_any_whitespace": True}),
             **({"enable-sleep-mode": True} if self.sleeps else {}),
-            # vLLM keeps what it read of a prompt by whole blocks: on a CPU of 128 tokens, more than most prompts have.
-            **({} if gpu else {"block-size": 32}),
         }
         self._options = options | dict(settings.options)
         self._process: subprocess.Popen[bytes] | None = None

@@ -49,7 +49,8 @@ def test_the_loop_runs_on_vllm_and_outlives_its_server(tmp_path: Path) -> None:
     printed = said.read_text()
     assert run.returncode == 0, printed[-3000:]
     assert killed
-    assert "what it did not answer is asked again" in printed
+    # It was lost in a wave, or found to be gone before the next one.
+    assert "what it did not answer is asked again" in printed or printed.count(" answers, after ") == 2
     shown = quintet("show", "vllm-1", "--workspace", str(workspace))
     assert shown["status"] == "finished"
     [first] = shown["rounds"]
